@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+# tandem: see `make help`.
+
+VERSION   := $(shell cat VERSION)
+PREFIX    ?= /usr
+SYSCONFDIR ?= /etc
+LOCALSTATEDIR ?= /var
+DESTDIR   ?=
+CC        ?= cc
+V         ?= 0
+SAN       ?= 0
+WERROR    ?= 0
+
+ifeq ($(SAN),1)
+B         ?= build-san
+SANFLAGS  := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+OPT       ?= -O1 -g
+else
+B         ?= build
+SANFLAGS  :=
+OPT       ?= -O2 -g
+HARDENING := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection
+endif
+
+LIBS      := libnl-3.0 libnl-route-3.0 libconfig sqlite3 jansson libzstd libcap openssl
+WARNINGS  := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+	     -Wpointer-arith -Wwrite-strings -Wformat=2 -Wvla
+ifeq ($(WERROR),1)
+WARNINGS  += -Werror
+endif
+
+# Evaluated once, and only by the goals that compile: `make deps` runs before the libraries exist.
+PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(LIBS)))$(PKG_CFLAGS)
+PKG_LIBS   = $(eval PKG_LIBS := $(shell pkg-config --libs $(LIBS)) -lrsync)$(PKG_LIBS)
+
+ALL_CFLAGS = -std=gnu11 $(OPT) $(WARNINGS) $(HARDENING) $(SANFLAGS) -fPIE -pthread -I. \
+	     -D_GNU_SOURCE -DTANDEM_VERSION='"$(VERSION)"' $(PKG_CFLAGS) $(CFLAGS)
+ALL_LDFLAGS = $(SANFLAGS) -pie -Wl,-z,relro,-z,now,--as-needed $(LDFLAGS)
+
+# The three mains; every other source of a room goes into one archive, and so into whatever program
+# needs it. A test that defines a port's functions itself never pulls the real one in.
+MAINS     := agent/tandem-agent syncd/tandem-syncd ctl/tandem
+SOURCES   := $(filter-out $(MAINS:=.c),$(wildcard shared/*.c agent/*.c syncd/*.c ctl/*.c))
+OBJECTS   := $(SOURCES:%.c=$(B)/%.o)
+ARCHIVE   := $(B)/libtandem.a
+PROGRAMS  := $(addprefix $(B)/,$(notdir $(MAINS)))
+UNITS     := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
+SIMS      := $(patsubst %.c,$(B)/%,$(wildcard tests/sim/sim_*.c))
+NETTOOLS  := $(patsubst %.c,$(B)/%,$(wildcard tests/net/*.c))
+
+# The cores: what must reach nothing but memory, assert and each other.
+CORES     := shared/wire shared/ip agent/vrrp_wire agent/vrrp_fsm agent/health_fsm \
+	     syncd/merge syncd/session_wire syncd/session_fsm syncd/plan syncd/journal
+
+ifeq ($(V),1)
+Q :=
+else
+Q := @
+MAKEFLAGS += --no-print-directory
+endif
+say = $(if $(Q),@printf '  %-6s %s\n' '$(1)' '$(2)')
+
+.DEFAULT_GOAL := all
+.PHONY: help all deps demo check check-unit check-pure check-net check-sim install uninstall clean \
+	build-all
+.SECONDARY:
+
+help:
+	@printf '%s\n' \
+	'make all         build tandem-agent, tandem-syncd and tandem into $(B)/' \
+	'make demo        install what is missing, build, and watch a pair at work (root, or sudo)' \
+	'make check       install what is missing, build, and run every test (root, or sudo)' \
+	'make check-unit  the unit tests and simulations alone' \
+	'make check-pure  the cores reach nothing outside' \
+	'make check-net   the tests in network namespaces alone (root)' \
+	'make deps        install what building and testing need (apt, dnf or apk)' \
+	'make install     put everything below $$(DESTDIR)$$(PREFIX); make uninstall takes it away' \
+	'make clean       remove the build folder' \
+	'' \
+	'B=DIR build folder   SAN=1 with address and undefined sanitizers   V=1 show commands' \
+	'WERROR=1 warnings are errors   DESTDIR= PREFIX= SYSCONFDIR= LOCALSTATEDIR= as usual'
+
+# `deps` may have to install pkg-config's files first, so what compiles runs in a make of its own.
+demo: deps
+	$(Q)$(MAKE) build-all
+	$(Q)tests/as-root tests/net/demo --build '$(B)'
+
+check: deps
+	$(Q)$(MAKE) build-all WERROR=1
+	$(Q)tests/as-root tests/check '$(B)'
+
+deps:
+	$(Q)packaging/deps
+
+build-all: all $(UNITS) $(SIMS) $(NETTOOLS)
+
+all: $(PROGRAMS)
+
+check-unit: $(UNITS) $(SIMS)
+	$(Q)tests/run-units $(UNITS)
+	$(Q)tests/run-units $(SIMS)
+
+check-pure: $(CORES:%=$(B)/%.o)
+	$(Q)tests/check-pure $^
+
+check-net: all $(NETTOOLS)
+	$(Q)tests/as-root tests/net/run --build '$(B)'
+
+$(B)/%.o: %.c
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+# The cores alone, in a shape that nm can judge: a sanitizer or a hardened build reaches for its
+# own runtime, which says nothing about the source.
+$(CORES:%=$(B)/%.o): $(B)/%.o: %.c
+
+$(ARCHIVE): $(OBJECTS)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && ar rcs $@ $(OBJECTS)
+
+$(B)/tandem-agent: $(B)/agent/tandem-agent.o $(ARCHIVE)
+$(B)/tandem-syncd: $(B)/syncd/tandem-syncd.o $(ARCHIVE)
+$(B)/tandem: $(B)/ctl/tandem.o $(ARCHIVE)
+$(PROGRAMS):
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -pthread
+
+$(B)/tests/unit/%: $(B)/tests/unit/%.o $(ARCHIVE)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lcmocka -pthread
+$(B)/tests/sim/%: $(B)/tests/sim/%.o $(ARCHIVE)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -pthread
+$(B)/tests/net/%: $(B)/tests/net/%.o
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -pthread
+
+include packaging/install.mk packaging/fuzz.mk
+
+clean:
+	$(Q)rm -rf '$(B)'
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -1,0 +1,1 @@
+# make fuzz: filled in beside tests/fuzz/.

@@ -1,0 +1,1 @@
+# make install: filled in beside conf/ and init/.

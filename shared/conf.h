@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * conf: the typed configuration of a cluster, the same file on every node.
+ *
+ * The runner of each daemon reads the file once and checks it whole; what it hands to the other
+ * processes is a numbered snapshot: the text in a sealed memory file, and the node's name. Every
+ * process makes its own struct conf from the snapshot with conf_parse(), so that "place 3 of
+ * snapshot 7" names one and the same command everywhere, whatever the file on disk says by then.
+ *
+ * conf_parse() looks at the text alone: no clock, no file system, no network. What depends on this
+ * host (interfaces, hooks that can be executed, addresses) is looked at by conf_host_check().
+ *
+ * All strings and arrays belong to the struct conf and go with it. Times are microseconds.
+ */
+#ifndef TANDEM_CONF_H
+#define TANDEM_CONF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "shared/ip.h"
+
+#define CONF_NODES_MAX 16
+#define CONF_KEYS_PER_NODE_MAX 2   /* the second one is there while a key is being replaced */
+#define CONF_CHECKS_MAX 64
+#define CONF_VRRP_MAX 512
+#define CONF_VIPS_MAX 64	   /* addresses of one instance; one advert must hold them */
+#define CONF_TRACKS_MAX 16
+#define CONF_MIRRORS_MAX 16
+#define CONF_PATHS_MAX 32
+#define CONF_EXCLUDES_MAX 64
+#define CONF_ARGV_MAX 64
+#define CONF_NAME_BYTES_MAX 63
+#define CONF_TEXT_BYTES_MAX (1024 * 1024)
+#define CONF_PIN_BYTES 32
+#define CONF_IFNAME_BYTES 16
+
+/* A program with its arguments, split once at the blanks (single and double quotes group, no shell
+ * ever sees it), and who runs it. argv is NULL when the setting is absent. */
+struct conf_command {
+	char **argv; /* NULL-terminated */
+	int argc;
+	char *user;  /* NULL: root */
+	char *text;  /* as written, for messages */
+	int line;
+};
+
+struct conf_node {
+	char *name;
+	struct ip_addr address;
+	uint16_t link_port; /* TCP port of tandem-syncd there */
+	uint8_t pins[CONF_KEYS_PER_NODE_MAX][CONF_PIN_BYTES]; /* SHA-256 of the SPKI */
+	int pins_count; /* 0: the node takes no part in replication (a keepalived peer, say) */
+	int line;
+};
+
+enum conf_check_kind { CONF_CHECK_PROCESS, CONF_CHECK_SCRIPT };
+
+struct conf_check {
+	char *name;
+	enum conf_check_kind kind;
+	char *process;		     /* path of a pid file */
+	struct conf_command script;
+	uint64_t interval_us;
+	uint64_t timeout_us;	     /* script only; the interval unless given */
+	int fall, rise;
+	int weight;		     /* -253..253; 0: failing is sick with rank 0 */
+	bool init_fail;		     /* starts as failed instead of undetermined */
+	int line;
+};
+
+struct conf_track {
+	int check;  /* index into conf.checks */
+	int weight; /* the check's own, unless the instance gives another */
+};
+
+enum conf_hook {
+	CONF_HOOK_MASTER,
+	CONF_HOOK_BACKUP,
+	CONF_HOOK_FAULT,
+	CONF_HOOK_STOP,
+	CONF_HOOK_ANY, /* `notify`: four arguments are added */
+	CONF_HOOKS
+};
+
+struct conf_vrrp {
+	char *name;
+	char *interfaces[CONF_NODES_MAX];     /* by node; one name for all fills every place */
+	int vrid;			      /* 1..255 */
+	int version;			      /* 2 or 3 */
+	uint64_t advert_int_us;		      /* v2: whole seconds; v3: whole centiseconds */
+	int priorities[CONF_NODES_MAX];	      /* 1..255; 0: this node takes no part */
+	bool nopreempt;
+	uint64_t preempt_delay_us;
+	uint64_t stop_wait_us;		      /* longest wait in LEAVING */
+	bool multicast;
+	struct ip_addr sources[CONF_NODES_MAX]; /* mcast_src_ip / unicast_src_ip; IP_NONE: the
+						 * node's address if unicast, else the interface's
+						 * first */
+	bool auth_pass;
+	uint8_t auth_data[8];		      /* zero padded, as on the wire */
+	struct ip_prefix vips[CONF_VIPS_MAX];
+	int vips_count;
+	struct conf_track tracks[CONF_TRACKS_MAX];
+	int tracks_count;
+	uint64_t garp_master_delay_us;	      /* second announcement */
+	uint64_t garp_master_refresh_us;      /* periodic; 0: never */
+	int ttl_min;			      /* received TTL; 255 unless configured */
+	struct conf_command hooks[CONF_HOOKS];
+	uint64_t notify_timeout_us;
+	int line;
+};
+
+struct conf_mirror {
+	char *name;
+	char *paths[CONF_PATHS_MAX];	      /* absolute, normal form, directories, none in another */
+	int paths_count;
+	char *excludes[CONF_EXCLUDES_MAX];    /* "*.swp" by name, "/abs/dir/" by path */
+	int excludes_count;
+	struct conf_command validate;	      /* argv NULL: nothing validates */
+	struct conf_command reload;	      /* argv NULL: nothing is reloaded */
+	uint64_t validate_timeout_us;
+	uint64_t reload_timeout_us;	      /* until the proof as well */
+	uint64_t resync_us;
+	char *pid_file;			      /* nginx's master; default /run/nginx.pid */
+	char *error_log;		      /* where nginx says why; default /var/log/nginx/error.log */
+	int line;
+};
+
+struct conf {
+	char *cluster;
+	char *control_group;		      /* default "tandem-admin" */
+	int log_facility;		      /* LOG_DAEMON unless given */
+	int log_level;			      /* LOG_INFO unless given */
+	struct conf_node nodes[CONF_NODES_MAX];
+	int nodes_count;
+	struct conf_check *checks;
+	int checks_count;
+	struct conf_vrrp *vrrps;
+	int vrrps_count;
+	struct conf_mirror *mirrors;
+	int mirrors_count;
+	int self;			      /* index into nodes, -1 until conf_set_self() */
+	uint8_t hash[32];		      /* SHA-256 of the text */
+};
+
+/* What is wrong with a file: every semantic error of it, in the order of the lines. A warning is
+ * legal and still wrong; it does not make conf_parse() fail. */
+enum conf_severity { CONF_ERROR, CONF_WARNING };
+
+struct conf_problem {
+	enum conf_severity severity;
+	int line;	 /* 0: the file as a whole */
+	char *setting;	 /* "vrrp.VI_1.priority"; "" if none */
+	char *cause;	 /* what is wrong */
+	char *cure;	 /* what would be right */
+};
+
+struct conf_problems {
+	struct conf_problem *items;
+	int count;
+	int errors;
+	int dropped; /* past CONF_PROBLEMS_MAX */
+};
+#define CONF_PROBLEMS_MAX 256
+
+void conf_problems_release(struct conf_problems *problems);
+/* "FILE:LINE: SETTING: CAUSE; CURE", one a line. */
+void conf_problems_print(const struct conf_problems *problems, const char *file, FILE *out);
+
+/* 0: *ret_conf is a whole configuration (problems may hold warnings). -EINVAL: problems say why.
+ * -ENOMEM. text need not be terminated. */
+int conf_parse(const char *text, size_t size, struct conf_problems *problems,
+	       struct conf **ret_conf);
+struct conf *conf_free(struct conf *conf);
+
+/* By name. -ENOENT: no such node. */
+int conf_set_self(struct conf *conf, const char *name);
+/* By this host's addresses (read from the kernel). -ENOENT: none of the nodes' addresses is here;
+ * -EEXIST: addresses of two nodes are. Both leave conf as it was. */
+int conf_find_self(struct conf *conf);
+/* Adds what is wrong on this host: hooks that cannot be executed or that others may write, a VIP
+ * outside the interface's subnet or equal to its broadcast or a node's address, ... */
+void conf_host_check(const struct conf *conf, struct conf_problems *problems);
+
+int conf_check_index(const struct conf *conf, const char *name);  /* -1: none */
+int conf_vrrp_index(const struct conf *conf, const char *name);
+int conf_mirror_index(const struct conf *conf, const char *name);
+int conf_node_index(const struct conf *conf, const char *name);
+
+/* A snapshot: number, text, node name. */
+struct conf_snapshot {
+	uint32_t number;
+	int fd; /* sealed memory file with the text */
+	char node[CONF_NAME_BYTES_MAX + 1];
+	struct conf *conf;
+};
+
+/* Reads and checks path whole and finds the node (node_name NULL: by address). On failure the old
+ * snapshot is untouched and problems say why; -errno if the file cannot be read. */
+int conf_snapshot_load(const char *path, const char *node_name, uint32_t number,
+		       struct conf_problems *problems, struct conf_snapshot *ret_snapshot);
+/* In the receiving process. Takes over fd. -EPROTO if the memory file is not sealed. */
+int conf_snapshot_receive(uint32_t number, const char *node_name, int fd,
+			  struct conf_snapshot *ret_snapshot);
+void conf_snapshot_release(struct conf_snapshot *snapshot);
+
+#endif

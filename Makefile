@@ -62,7 +62,7 @@ say = $(if $(Q),@printf '  %-6s %s\n' '$(1)' '$(2)')
 
 .DEFAULT_GOAL := all
 .PHONY: help all deps demo check check-unit check-pure check-net check-sim install uninstall clean \
-	build-all
+	build-all lab
 .SECONDARY:
 
 help:
@@ -82,7 +82,7 @@ help:
 
 # `deps` may have to install pkg-config's files first, so what compiles runs in a make of its own.
 demo: deps
-	$(Q)$(MAKE) build-all
+	$(Q)$(MAKE) lab
 	$(Q)tests/as-root tests/net/demo --build '$(B)'
 
 check: deps
@@ -92,7 +92,9 @@ check: deps
 deps:
 	$(Q)packaging/deps
 
-build-all: all $(UNITS) $(SIMS) $(NETTOOLS)
+build-all: lab $(UNITS) $(SIMS)
+
+lab: all $(NETTOOLS)
 
 all: $(PROGRAMS)
 
@@ -103,7 +105,7 @@ check-unit: $(UNITS) $(SIMS)
 check-pure: $(CORES:%=$(B)/%.o)
 	$(Q)tests/check-pure $^
 
-check-net: all $(NETTOOLS)
+check-net: lab
 	$(Q)tests/as-root tests/net/run --build '$(B)'
 
 $(B)/%.o: %.c

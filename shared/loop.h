@@ -7,8 +7,12 @@
  * turn. There is one timerfd; a timer is only a deadline in it. Callbacks may add and remove any
  * source, their own included.
  *
- * Sources belong to whoever made them and are freed before the loop. Functions that can fail
- * return a negative errno.
+ * Sources belong to whoever made them and are freed before the loop. A fired child source is still
+ * its owner's to remove. Functions that can fail return a negative errno.
+ *
+ * A forked child shares the kernel's side of a loop with its parent: it may free the loop and the
+ * sources that it has inherited, which leaves the parent's alone, and then makes its own; it must
+ * not add to, change or run the inherited one.
  */
 #ifndef TANDEM_LOOP_H
 #define TANDEM_LOOP_H
@@ -54,7 +58,7 @@ void loop_timer_set(struct loop_timer *timer, uint64_t deadline_us);
 uint64_t loop_timer_deadline_us(const struct loop_timer *timer);
 struct loop_timer *loop_timer_free(struct loop_timer *timer);
 
-/* Blocks the signal for the process and reads it from the loop. */
+/* Blocks the signal for the process and reads it from the loop; it stays blocked when removed. */
 int loop_signal_add(struct loop *loop, int signo, loop_signal_fn fn, void *ctx,
 		    struct loop_signal **ret_source);
 struct loop_signal *loop_signal_remove(struct loop_signal *source);
@@ -64,7 +68,8 @@ int loop_child_add(struct loop *loop, pid_t pid, loop_child_fn fn, void *ctx,
 		   struct loop_child **ret_source);
 struct loop_child *loop_child_remove(struct loop_child *source);
 
-/* Runs until loop_quit(); returns the status given there, or a negative errno. */
+/* Runs until loop_quit(), even one from before the call; returns the status given there, or a
+ * negative errno. */
 int loop_run(struct loop *loop);
 /* One turn: waits at most until wait_until_us (monotonic; LOOP_NEVER_US: for ever). For tests. */
 int loop_turn(struct loop *loop, uint64_t wait_until_us);

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * health_fsm: results of checks to health, and health to the priority of a virtual router. Pure.
+ *
+ * One struct health_fsm for each check of a node; several virtual routers may track it, each with
+ * its own weight. health_fsm_result() says whether the state changed; if so the shell asks
+ * health_fsm_rank() again for every router that tracks the check and hands the answer to its
+ * vrrp_fsm as VRRP_EV_HEALTH.
+ *
+ * A check begins undetermined and its first result decides, whatever fall and rise are (keepalived
+ * does the same). With init_fail it begins as failed and needs its `rise` like any failed one. What
+ * cannot be executed, and what does not end in time, has failed: a missing check is never a passed
+ * one.
+ *
+ * The check whose weight is 0 decides alone: failed, the router is sick and ranks lowest, priority
+ * 1, but goes on holding while nobody else takes over. While it has not reported the router is
+ * undetermined: it does not take an address from anybody. It does not wait for ever either: the
+ * state machine's undetermined_wait_us bounds it (see vrrp_fsm.h).
+ */
+#ifndef TANDEM_HEALTH_FSM_H
+#define TANDEM_HEALTH_FSM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define HEALTH_TRACKS_MAX 16
+#define HEALTH_WEIGHT_MAX 253
+#define HEALTH_RANK_LOWEST 1
+
+enum health_result {
+	HEALTH_OK,
+	HEALTH_FAILED,
+	HEALTH_TIMED_OUT,    /* did not end in time: failed */
+	HEALTH_NOT_EXECUTED, /* could not be started at all: failed */
+	HEALTH_RESULTS
+};
+
+enum health_state { HEALTH_UNDETERMINED, HEALTH_UP, HEALTH_DOWN, HEALTH_STATES };
+
+struct health_conf {
+	int fall; /* results in a row, 1 or more */
+	int rise;
+	bool init_fail;
+};
+
+struct health_fsm {
+	struct health_conf conf;
+	enum health_state state;
+	enum health_result last;	  /* meaningless before the first one */
+	int streak;			  /* results in a row that speak against state */
+	uint64_t since_us;		  /* of state */
+	uint64_t last_us;		  /* of last; 0: none yet */
+	uint64_t results[HEALTH_RESULTS]; /* how many of each */
+};
+
+void health_fsm_init(struct health_fsm *fsm, const struct health_conf *conf, uint64_t now_us);
+/* A reload: what is known stays known. */
+void health_fsm_reconfigure(struct health_fsm *fsm, const struct health_conf *conf);
+/* Returns true if fsm->state changed. */
+bool health_fsm_result(struct health_fsm *fsm, enum health_result result, uint64_t now_us);
+
+struct health_track {
+	enum health_state state;
+	int weight; /* -253..253 */
+};
+
+struct health_rank {
+	uint8_t priority;  /* effective: 1..254, or 255 for an owner */
+	bool sick;	   /* less than when all checks are up */
+	bool undetermined; /* a check of weight 0 has not reported yet */
+};
+
+/* priority: as configured, 1..255. Weights below 0 are subtracted while their check is down,
+ * weights above 0 are added unless it is down (an undetermined check counts as up here: only those
+ * of weight 0 hold a router back). The sum is clamped to 1..254; 255 ignores weights other than 0.
+ */
+struct health_rank health_fsm_rank(uint8_t priority, const struct health_track *tracks, int count);
+/* The priority that a node advertises when nothing ails it: the configured one and every weight
+ * above 0. What an advert is measured against to know whether its sender is sick. */
+uint8_t health_fsm_full_priority(uint8_t priority, const int *weights, int count);
+
+const char *health_fsm_state_name(enum health_state state); /* "ok", "failed", "unknown" */
+const char *
+health_fsm_result_name(enum health_result result); /* "ok", "failed", "timed-out", ... */
+
+#endif

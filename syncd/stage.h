@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * stage: the new files of a generation, complete, on the file systems where they will live.
+ *
+ * Not pure. For each mount at or below a mirror's path that the plan touches (a "root"):
+ *
+ *	ROOT/.tandem-stage/		      0700 root
+ *	ROOT/.tandem-stage/<id>/new/<path>    files, links and directories with owner, mode, mtime
+ *	ROOT/.tandem-stage/<id>/gone/<path>   an empty file for each path that goes
+ *	ROOT/.tandem-stage/<id>/old/<path>    during the commit: what was taken away
+ *
+ * where <id> is 64 hex digits and <path> is relative to ROOT. To see the tree as it would be: take
+ * away what gone/ names, then lay new/ over it. A directory in new/ may stand there only to hold
+ * something: it then has the attributes that it has in the new manifest. A change of type is in
+ *both.
+ *
+ * Files are copied from the object store with their hash proven, and are durable when stage_build()
+ * returns. Every path is resolved beneath its root, without following any link. A failure leaves
+ *the live tree untouched and removes what was staged.
+ */
+#ifndef TANDEM_SYNCD_STAGE_H
+#define TANDEM_SYNCD_STAGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "syncd/fault.h"
+#include "syncd/generation.h"
+#include "syncd/objects.h"
+#include "syncd/plan.h"
+#include "syncd/tree.h"
+
+#define STAGE_ID_TEXT_BYTES (2 * GENERATION_ID_BYTES + 1)
+
+struct stage;
+
+struct stage_options {
+	const char *const *paths; /* the mirror's; borrowed for the stage's life */
+	int paths_count;
+	const uint8_t *id;	 /* of the generation that becomes live */
+	struct tree *from;	 /* the live tree as last scanned; a reference is taken */
+	struct tree *to;	 /* a reference is taken */
+	struct objects *objects; /* borrowed for the stage's life */
+};
+
+/* -ENOENT: a mirror path or an object is missing (the fault says which); -EBADMSG: an object was
+ * torn; -ENOSPC: too little room or too few inodes (looked at before anything is written); -EROFS,
+ * -EXDEV ... An old stage of the same id is removed first: call stage_sweep() before, if what it
+ * displaced may still be in an editor's hands. */
+int stage_build(const struct stage_options *options, struct stage **ret_stage, struct fault *fault);
+/* Opens what an earlier process built, for recovery: nothing is written. Roots that hold no stage
+ * are left out. */
+int stage_open(const struct stage_options *options, struct stage **ret_stage, struct fault *fault);
+/* Forgets it; what is on the disk stays (after a commit: the displaced files, for stage_sweep()).
+ */
+struct stage *stage_free(struct stage *stage);
+/* Removes it from the disk, unless it has been committed, and frees it. */
+struct stage *stage_discard(struct stage *stage);
+
+size_t stage_roots_count(const struct stage *stage);
+const char *stage_root(const struct stage *stage, size_t index);
+/* 64 hex digits: the stage's directory name. */
+const char *stage_id_text(const struct stage *stage);
+const struct plan_op *stage_ops(const struct stage *stage, size_t *ret_count);
+const struct plan_totals *stage_totals(const struct stage *stage);
+const struct stage_options *stage_options_of(const struct stage *stage);
+
+/* For commit.c: where an operation takes place. Descriptors are the stage's. */
+struct stage_place {
+	int root_fd;	      /* O_PATH directory of the root */
+	const char *relative; /* below the root: of the live path */
+	int dir_fd;	      /* ROOT/.tandem-stage/<id> */
+};
+int stage_place_of(struct stage *stage, const char *path, struct stage_place *ret_place);
+/* Opens a path beneath dirfd with O_PATH|O_NOFOLLOW|flags, through no link. -errno. */
+int stage_open_beneath(int dirfd, const char *relative, int flags);
+void stage_set_committed(struct stage *stage);
+
+/* Removes every stage below the mirror's paths but the one named (NULL: none is spared). What lies
+ * in it and is in no object is somebody's edit to a file that was already replaced: it is put into
+ * the object store, and told. To be called a minute after a commit, before the next one, and at
+ * start (after recovery). */
+typedef void (*stage_rescue_fn)(void *ctx, const char *path, const uint8_t hash[ENTRY_HASH_BYTES]);
+int stage_sweep(const char *const *paths, int paths_count, const uint8_t *spare_id,
+		struct objects *objects, stage_rescue_fn fn, void *ctx, struct fault *fault);
+
+#endif

@@ -25,10 +25,11 @@ enum journal_sight {
 };
 
 enum journal_step {
-	JOURNAL_DONE,	/* nothing is left to do */
-	JOURNAL_MOVE,	/* do the operation's rename (in this direction) */
-	JOURNAL_RETURN, /* the edit is in the stage: undo the rename, the edit goes live again */
-	JOURNAL_KEEP,	/* the edit is live: leave it */
+	JOURNAL_DONE,	 /* nothing is left to do */
+	JOURNAL_MOVE,	 /* do the operation's rename (in this direction) */
+	JOURNAL_RESTAGE, /* somebody emptied the stage: make its object again, then move */
+	JOURNAL_RETURN,	 /* the edit is in the stage: undo the rename, the edit goes live again */
+	JOURNAL_KEEP,	 /* the edit is live: leave it */
 	JOURNAL_RESCUE, /* an edit is in the stage and cannot go back: keep its content elsewhere */
 	JOURNAL_STEPS
 };

@@ -15,7 +15,7 @@
 #include "syncd/entry.h"
 
 /* The name, or "" where the number has none (or one longer than ENTRY_OWNER_BYTES_MAX). Valid until
- * owner_forget(). */
+ * the next call for another number. */
 const char *owner_user_name(uint32_t uid);
 const char *owner_group_name(uint32_t gid);
 /* What an entry means on this host: its name's number, or its own number where the name is "" or

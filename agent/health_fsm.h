@@ -12,10 +12,11 @@
  * cannot be executed, and what does not end in time, has failed: a missing check is never a passed
  * one.
  *
- * The check whose weight is 0 decides alone: failed, the router is sick and ranks lowest, priority
- * 1, but goes on holding while nobody else takes over. While it has not reported the router is
- * undetermined: it does not take an address from anybody. It does not wait for ever either: the
- * state machine's undetermined_wait_us bounds it (see vrrp_fsm.h).
+ * A check whose weight is 0 decides alone: failed, the router is sick and ranks lowest, priority 1,
+ * but goes on holding while nobody else takes over. While any tracked check has not reported the
+ * router is undetermined: it does not take an address from anybody who is heard. It does not wait
+ * for ever either: where nobody is heard, the state machine's undetermined_wait_us bounds it (see
+ * vrrp_fsm.h), because a node whose health is unknown is better than none.
  */
 #ifndef TANDEM_HEALTH_FSM_H
 #define TANDEM_HEALTH_FSM_H
@@ -67,12 +68,12 @@ struct health_track {
 struct health_rank {
 	uint8_t priority;  /* effective: 1..254, or 255 for an owner */
 	bool sick;	   /* less than when all checks are up */
-	bool undetermined; /* a check of weight 0 has not reported yet */
+	bool undetermined; /* a tracked check has not reported yet */
 };
 
 /* priority: as configured, 1..255. Weights below 0 are subtracted while their check is down,
- * weights above 0 are added unless it is down (an undetermined check counts as up here: only those
- * of weight 0 hold a router back). The sum is clamped to 1..254; 255 ignores weights other than 0.
+ * weights above 0 are added unless it is down (an undetermined check counts as up). The sum is
+ * clamped to 1..254; 255 ignores weights other than 0.
  */
 struct health_rank health_fsm_rank(uint8_t priority, const struct health_track *tracks, int count);
 /* The priority that a node advertises when nothing ails it: the configured one and every weight

@@ -76,6 +76,7 @@ enum vrrp_cause {
 	VRRP_CAUSE_RESUMED,	/* the engine was restarted in time */
 	VRRP_CAUSE_HIGHER_PRIORITY,
 	VRRP_CAUSE_HIGHER_ADDRESS, /* equal priority, RFC 9568 section 6.4.3 */
+	VRRP_CAUSE_RESIGNED,	   /* a successor was heard after we resigned */
 	VRRP_CAUSE_MUTE,	   /* another master is heard, and our adverts cannot be sent */
 	VRRP_CAUSE_AWAY,	   /* we were silent for longer than the others wait */
 	VRRP_CAUSE_LINK_DOWN,
@@ -105,10 +106,9 @@ struct vrrp_conf {
 	bool nopreempt;
 	uint64_t preempt_delay_us;
 	uint64_t stop_wait_us;		 /* the longest wait in LEAVING */
-	uint64_t undetermined_wait_us;	 /* how long unreported checks of weight 0 may keep a router
-					  * from an address that nobody holds; from the start. As long
-					  * as the slowest tracked check may take, timeout and
-					  * interval */
+	uint64_t undetermined_wait_us;	 /* how long checks that have not reported may keep a
+					  * router from an address that nobody holds: as long as
+					  * the slowest tracked check may take */
 	uint64_t garp_master_delay_us;	 /* the second announcement */
 	uint64_t garp_master_refresh_us; /* 0: never */
 };
@@ -237,40 +237,41 @@ struct vrrp_fsm {
 	enum vrrp_cause cause; /* of being in state */
 	uint64_t since_us;     /* of state */
 
+	uint64_t now_us; /* of the last step */
+
 	/* Ourselves. */
 	bool link_up;
 	bool undetermined;
-	uint8_t priority;   /* effective */
-	bool priority_kept; /* from before a resume; until health is determined */
 	uint64_t undetermined_until_us;
+	uint8_t priority;   /* effective */
+	bool priority_kept; /* from before a resume, until health is determined */
+	bool sending;	    /* an advert went out and no failure has come back */
+	bool mute;	    /* the last advert failed */
+	uint64_t mute_until_us;
 
-	/* BACKUP. */
-	int master;		    /* node that is obeyed; -1: none */
-	uint64_t master_int_us;	    /* its interval, RFC 9568 Active_Adver_Interval */
-	uint64_t down_us;	    /* master-down (or skew after a priority 0) */
-	enum vrrp_cause down_cause; /* what it would be called */
-	uint64_t take_us;	    /* skew towards a sick holder */
-	uint64_t preempt_since_us;  /* first advert of a lower healthy holder; NEVER: none */
-	bool doubted;		    /* a late deadline was extended once */
+	/* BACKUP. The deadlines are kept without skew time, which follows the priority. */
+	int master;		   /* node that is obeyed; -1: none */
+	uint64_t master_int_us;	   /* its interval, RFC 9568 Active_Adver_Interval */
+	uint64_t down_base_us;	   /* master-down without skew; arrival of a priority 0 */
+	bool master_left;	   /* a priority 0 was heard and nothing since */
+	uint64_t take_base_us;	   /* since when a sick holder of lower priority is heard */
+	uint64_t preempt_since_us; /* since when a healthy one is */
+	bool doubted;		   /* a late deadline was extended once */
 
 	/* MASTER. */
-	uint64_t advert_us;	 /* next advert */
-	uint64_t sent_us;	 /* last advert with a priority above 0 */
-	uint64_t sent_before_us; /* the one before it, should the last have failed */
-	uint64_t answer_us;	 /* no answer to a lower-priority master before this */
-	uint64_t announce_us;	 /* next announcement: second, or refresh */
-	uint64_t contend_us;	 /* next announcement after a won contention */
-	int contend_step;
-	uint64_t contend_from_us;
-	uint64_t put_back_us;	    /* a lost address waits for this */
+	uint64_t evidence_us;	    /* adverts that arrived before this say nothing any more */
+	uint64_t advert_us;	    /* next advert */
+	uint64_t sent_us;	    /* last advert with a priority above 0 */
+	uint64_t answer_us;	    /* no answer to a lower-priority master before this */
+	uint64_t announce_us;	    /* next announcement: second, or refresh */
+	uint64_t contend_from_us;   /* when the contention was seen whose announcements are due */
+	int contend_step;	    /* next of them; VRRP_CONTENTION_ANNOUNCES: none */
+	uint64_t contend_last_us;   /* last advert of a lower-priority master */
+	uint64_t put_back_us;	    /* lost addresses wait until then */
 	uint64_t put_back_full_us;  /* when the allowance of put-backs is whole again */
 	uint64_t resigned_until_us; /* silent until then; NEVER: not resigned */
-	bool resign_due;	    /* health changed to sick and nothing was said yet */
 	uint64_t resign_again_us;
 	int resign_doublings;
-	bool sending; /* an advert went out and no failure has come back */
-	bool mute;    /* the last advert failed */
-	uint64_t mute_us;
 
 	/* LEAVING. */
 	uint64_t repeat_us;

@@ -43,7 +43,7 @@ enum vrrp_checksum { VRRP_CHECKSUM_PSEUDO, VRRP_CHECKSUM_PLAIN };
 
 enum vrrp_verdict {
 	VRRP_OK,
-	VRRP_OTHER_ADDRESSES,  /* accepted: another list of addresses */
+	VRRP_OTHER_ADDRESSES,  /* accepted: another list of addresses, even a wholly other one */
 	VRRP_OTHER_PASSWORD,   /* mismatch: v2 authentication data */
 	VRRP_OTHER_AUTH_TYPE,  /* mismatch: v2 authentication type, 1 (PASS) or 0 (none) */
 	VRRP_OTHER_INTERVAL,   /* mismatch: v2 advertisement interval */
@@ -63,10 +63,9 @@ enum vrrp_verdict {
 	VRRP_STRANGE_AUTH_TYPE,
 	VRRP_STRANGE_INTERVAL,
 	VRRP_STRANGE_VERSION,
-	VRRP_NO_COMMON_ADDRESS, /* right in everything else: two routers share a VRID */
-	VRRP_OTHER_VRID,	/* not ours */
-	VRRP_OTHER_FAMILY,	/* not ours: IPv6 for an IPv4 router or the reverse */
-	VRRP_OWN_PACKET,	/* not ours: our own advert come back */
+	VRRP_OTHER_VRID,   /* not ours */
+	VRRP_OTHER_FAMILY, /* not ours: IPv6 for an IPv4 router or the reverse */
+	VRRP_OWN_PACKET,   /* not ours: our own advert come back */
 	VRRP_VERDICTS
 };
 

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/health_fsm.h"
+
+#include <assert.h>
+#include <string.h>
+
+void health_fsm_init(struct health_fsm *fsm, const struct health_conf *conf, uint64_t now_us)
+{
+	assert(conf->fall >= 1 && conf->rise >= 1);
+	memset(fsm, 0, sizeof(*fsm));
+	fsm->conf = *conf;
+	fsm->state = conf->init_fail ? HEALTH_DOWN : HEALTH_UNDETERMINED;
+	fsm->since_us = now_us;
+}
+
+void health_fsm_reconfigure(struct health_fsm *fsm, const struct health_conf *conf)
+{
+	assert(conf->fall >= 1 && conf->rise >= 1);
+	/* init_fail speaks of the start alone, and this is none. */
+	fsm->conf = *conf;
+}
+
+bool health_fsm_result(struct health_fsm *fsm, enum health_result result, uint64_t now_us)
+{
+	const enum health_state says = result == HEALTH_OK ? HEALTH_UP : HEALTH_DOWN;
+	int needed = 1;
+
+	assert((unsigned)result < HEALTH_RESULTS);
+	fsm->last = result;
+	fsm->last_us = now_us;
+	fsm->results[result]++;
+	if (says == fsm->state) {
+		fsm->streak = 0;
+		return false;
+	}
+	switch (fsm->state) {
+	case HEALTH_UNDETERMINED:
+		break; /* the first result decides */
+	case HEALTH_UP:
+		needed = fsm->conf.fall;
+		break;
+	case HEALTH_DOWN:
+		needed = fsm->conf.rise;
+		break;
+	case HEALTH_STATES:
+		assert(!"a state");
+	}
+	if (++fsm->streak < needed)
+		return false;
+	fsm->state = says;
+	fsm->streak = 0;
+	fsm->since_us = now_us;
+	return true;
+}
+
+static uint8_t clamp(int priority)
+{
+	if (priority < HEALTH_RANK_LOWEST)
+		return HEALTH_RANK_LOWEST;
+	return priority > 254 ? 254 : (uint8_t)priority;
+}
+
+struct health_rank health_fsm_rank(uint8_t priority, const struct health_track *tracks, int count)
+{
+	struct health_rank rank = {.priority = priority};
+	int sum = priority, full = priority;
+	bool lowest = false;
+
+	assert(priority > 0 && count >= 0 && count <= HEALTH_TRACKS_MAX);
+	for (int i = 0; i < count; i++) {
+		const bool down = tracks[i].state == HEALTH_DOWN;
+
+		if (tracks[i].state == HEALTH_UNDETERMINED)
+			rank.undetermined = true;
+		if (tracks[i].weight > 0) {
+			full += tracks[i].weight;
+			sum += down ? 0 : tracks[i].weight;
+		} else if (tracks[i].weight < 0) {
+			sum += down ? tracks[i].weight : 0;
+		} else if (down) {
+			lowest = true;
+		}
+	}
+	/* The owner of the addresses (RFC 9568 section 6.1) does not let itself be weighed. */
+	if (priority != 255)
+		rank.priority = clamp(sum);
+	if (lowest)
+		rank.priority = HEALTH_RANK_LOWEST;
+	rank.sick = rank.priority < (priority == 255 ? 255 : clamp(full));
+	return rank;
+}
+
+uint8_t health_fsm_full_priority(uint8_t priority, const int *weights, int count)
+{
+	int full = priority;
+
+	assert(priority > 0 && count >= 0 && count <= HEALTH_TRACKS_MAX);
+	if (priority == 255)
+		return priority;
+	for (int i = 0; i < count; i++)
+		full += weights[i] > 0 ? weights[i] : 0;
+	return clamp(full);
+}
+
+const char *health_fsm_state_name(enum health_state state)
+{
+	static const char names[HEALTH_STATES][8] = {"unknown", "ok", "failed"};
+
+	assert((unsigned)state < HEALTH_STATES);
+	return names[state];
+}
+
+const char *health_fsm_result_name(enum health_result result)
+{
+	static const char names[HEALTH_RESULTS][16] = {"ok", "failed", "timed-out", "not-executed"};
+
+	assert((unsigned)result < HEALTH_RESULTS);
+	return names[result];
+}

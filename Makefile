@@ -50,7 +50,8 @@ NETTOOLS  := $(patsubst %.c,$(B)/%,$(wildcard tests/net/*.c))
 
 # The cores: what must reach nothing but memory, assert and each other.
 CORES     := shared/wire shared/ip agent/vrrp_wire agent/vrrp_fsm agent/health_fsm \
-	     syncd/merge syncd/session_wire syncd/session_fsm syncd/plan syncd/journal
+	     syncd/entry syncd/generation syncd/merge syncd/plan syncd/journal syncd/session_wire \
+	     syncd/session_fsm
 
 ifeq ($(V),1)
 Q :=

@@ -188,6 +188,24 @@ class Running:
         """What it has written so far."""
         return read(self.log)
 
+    def parts(self, privileged):
+        """Its descendants that run as root, or those that do not: the pids, oldest first."""
+        found = []
+        for pid in self.family()[1:]:
+            user = re.search(r"^Uid:\s+(\d+)", read(f"/proc/{pid}/status"), re.MULTILINE)
+            if user and (user.group(1) == "0") == privileged:
+                found.append(pid)
+        return found
+
+    def kill_all(self):
+        """kill -9 of it and of all that it started, at once."""
+        family = self.family()
+        for pid in family:
+            kill(pid, signal.SIGSTOP)  # so that none sees the other die
+        for pid in family:
+            kill(pid, signal.SIGKILL)
+        self.wait()
+
     def family(self):
         """Its own pid and those of all its descendants, oldest first."""
         children = {}

@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What strangers, mistaken peers and full disks do to a running pair: nothing, and it is said."""
+import os
+import socket
+import ssl
+import struct
+
+from lab import Lab, check, figure, read, save, test, wait_for, write
+from pairs import (MIRROR, VIP, difference, router, start_pair, tandem_conf, tree, vhost,
+                   wait_in_step, wait_refused, wait_state)
+
+ADVERT_INT = 1
+
+
+def checksum(data):
+    if len(data) % 2:
+        data += b"\0"
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xffff) + (total >> 16)
+    return total ^ 0xffff
+
+
+def advert_v2(vrid=51, priority=200, addresses=(VIP,), auth_type=1, interval=1,
+              password=b"1111", version=2, kind=1, count=None, good_sum=True, tail=b""):
+    body = b"".join(socket.inet_aton(a) for a in addresses) + password.ljust(8, b"\0") + tail
+    head = bytes((version << 4 | kind, vrid, priority, len(addresses) if count is None else count,
+                  auth_type, interval))
+    total = checksum(head + b"\0\0" + body) ^ (0 if good_sum else 0x5555)
+    return head + struct.pack("!H", total) + body
+
+
+def advert_v3(source, destination, vrid=51, priority=200, addresses=(VIP,), interval_cs=100):
+    body = b"".join(socket.inet_aton(a) for a in addresses)
+    head = bytes((0x31, vrid, priority, len(addresses))) + struct.pack("!H", interval_cs & 0xfff)
+    pseudo = (socket.inet_aton(source) + socket.inet_aton(destination) +
+              struct.pack("!BBH", 0, 112, len(head) + 2 + len(body)))
+    return head + struct.pack("!H", checksum(pseudo + head + b"\0\0" + body)) + body
+
+
+def send(host, to, payload, ttl=255, times=1):
+    with host.socket(socket.AF_INET, socket.SOCK_RAW, 112) as raw:
+        raw.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, ttl)
+        for _ in range(times):
+            raw.sendto(payload, (to, 0))
+
+
+@test()
+def each_kind_of_wrong_advert_is_refused_counted_and_named():
+    """web2 is a configured node without an agent: what it sends comes from a known source."""
+    with Lab() as lab:
+        web1, web2 = lab.nodes
+        start_pair(lab, tandem_conf(lab, [router(version=2, advert_int=ADVERT_INT,
+                                                 auth_type='"PASS"', auth_pass='"1111"')]),
+                   agents=False, nginx=False)
+        web1.start_agent()
+        wait_state(web1, "MASTER")
+        strange = ("198.51.100.77",)
+        cases = {
+            "too-short": (web2, b"\x21\x33\xc8", 255),
+            "bad-version": (web2, advert_v2(version=5), 255),
+            "bad-type": (web2, advert_v2(kind=3), 255),
+            "bad-ttl": (web2, advert_v2(), 64),
+            "no-addresses": (web2, advert_v2(addresses=()), 255),
+            "bad-length": (web2, advert_v2(count=9), 255),
+            "bad-checksum": (web2, advert_v2(good_sum=False), 255),
+            "unknown-source": (lab.client, advert_v2(), 255),
+            "bad-auth-type": (web2, advert_v2(auth_type=2), 255),
+            "bad-interval": (web2, advert_v2(interval=0), 255),
+            "strange-password": (web2, advert_v2(password=b"wrong", addresses=strange), 255),
+            "strange-auth-type": (web2, advert_v2(auth_type=0, addresses=strange), 255),
+            "strange-interval": (web2, advert_v2(interval=9, addresses=strange), 255),
+            "no-common-address": (web2, advert_v2(addresses=strange), 255),
+            "strange-version": (web2, advert_v3(web2.address, web1.address, addresses=strange),
+                                255),
+        }
+        before = {r["verdict"] for r in web1.instance()["refused"]}
+        check(not before, f"refused before anything was sent: {before}")
+        for verdict, (sender, payload, ttl) in cases.items():
+            send(sender, web1.address, payload, ttl, times=3)
+            entry = wait_refused(web1, verdict)
+            wait_for(f"all three are counted as {verdict}",
+                     lambda: wait_refused(web1, verdict)["count"] >= 3)
+            check(entry["source"] == sender.address and len(entry["text"]) > 10,
+                  f"{verdict} is not explained: {entry}")
+            check(web1.instance()["state"] == "MASTER", f"{verdict} moved the address")
+        # A configured peer with a mistake in its file, and an address in common: alive, so it is
+        # obeyed as an advert, and shown as a mistake.
+        for verdict, payload in (("other-password", advert_v2(password=b"wrong", priority=50)),
+                                 ("other-interval", advert_v2(interval=9, priority=50)),
+                                 ("other-auth-type", advert_v2(auth_type=0, priority=50)),
+                                 ("other-addresses", advert_v2(addresses=(VIP,) + strange,
+                                                               priority=50)),
+                                 ("other-version", advert_v3(web2.address, web1.address,
+                                                             priority=50))):
+            send(web2, web1.address, payload)
+            wait_refused(web1, verdict)
+        check(lab.holders(VIP) == ["web1"], f"the address is on {lab.holders(VIP)}")
+        shown = web1.run("tandem", "status", check_status=False).stdout
+        check("password" in shown and web2.name in shown, f"not on the screen: {shown}")
+        figure(f"{len(cases) + 5} kinds of wrong adverts, each counted under its name")
+
+
+@test()
+def a_peer_with_another_password_is_alive_and_named():
+    with Lab() as lab:
+        web1, web2 = lab.nodes
+        settings = {"version": 2, "advert_int": 1, "auth_type": '"PASS"'}
+        web1.configure(tandem_conf(lab, [router(**settings, auth_pass='"1111"')]))
+        web2.configure(tandem_conf(lab, [router(**settings, auth_pass='"2222"')]))
+        for node in lab.nodes:
+            node.start_agent()
+        lab.wait_holder("web1", VIP)
+        wait_refused(web2, "other-password")
+        check("1111" not in str(web2.agent()) + lab.all_text("agent") and
+              "2222" not in str(web2.agent()) + lab.all_text("agent"), "a password is shown")
+
+
+@test()
+def a_wrong_file_is_refused_whole_and_a_reload_keeps_the_old_one():
+    with Lab() as lab:
+        web1 = lab["web1"]
+        good = tandem_conf(lab, [router()])
+        bad = (good.replace("virtual_router_id = 51", "virtual_router_id = 300")
+               .replace('interface = "eth0"', 'interfase = "eth0"'))
+        web1.configure(bad)
+        done = web1.run("tandem-agent", "--foreground", "--node", "web1", check_status=False)
+        check(done.returncode not in (0, -6, -11), f"exit {done.returncode}")
+        for word in ("/etc/tandem/tandem.conf:", "virtual_router_id", "255", "interfase",
+                     "interface"):
+            check(word in done.stderr, f"{word} is not in: {done.stderr}")
+        web1.configure(good)
+        agent = web1.start_agent()
+        wait_state(web1, "MASTER")
+        snapshot = web1.agent()["snapshot"]
+        web1.configure(bad)
+        answer = web1.run("tandem", "reload", check_status=False)
+        check(answer.returncode != 0 and "virtual_router_id" in answer.stdout + answer.stderr,
+              f"`tandem reload` says: {answer.stdout}{answer.stderr}")
+        agent.signal(1)
+        wait_for("the log says why", lambda: agent.text().count("virtual_router_id") >= 2)
+        check(web1.agent()["snapshot"] == snapshot and web1.has(VIP), "the old file is gone")
+        web1.configure(good.replace("};\n    virtual_ipaddress", "};\n    virtual_ipaddress")
+                       .replace(f'[ "{VIP}/24" ]', f'[ "{VIP}/24", "198.51.100.202/24" ]'))
+        web1.run("tandem", "reload", check_status=False)
+        wait_for("the new address is there", lambda: web1.has("198.51.100.202") and web1.has(VIP))
+
+
+def credentials(node, name, signer="/var/lib/tandem/node.key"):
+    """A chain as tandem's link shows it: an ephemeral key, certified by a node key."""
+    node.run("sh", "-ec", f"""
+        cd /run
+        openssl req -x509 -new -key {signer} -subj /CN={name} -days 30 -out {name}-node.pem
+        openssl genpkey -algorithm ed25519 -out {name}.key
+        openssl req -new -key {name}.key -subj /CN={name}-link -out {name}.csr
+        openssl x509 -req -in {name}.csr -CA {name}-node.pem -CAkey {signer} -set_serial 7 \\
+                -days 30 -out {name}-leaf.pem
+        cat {name}-leaf.pem {name}-node.pem > {name}.pem""")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.set_alpn_protocols(["tandem/1"])
+    context.load_cert_chain(node.path(f"/run/{name}.pem"), node.path(f"/run/{name}.key"))
+    return context
+
+
+def dial(host, node, context=None, port=8427):
+    raw = host.socket(socket.AF_INET, socket.SOCK_STREAM)
+    raw.settimeout(5)
+    raw.connect((node.address, port))
+    return context.wrap_socket(raw) if context else raw
+
+
+def closed(connection):
+    """The other side ends it, one way or the other."""
+    try:
+        while connection.recv(65536):
+            pass
+    except (OSError, ssl.SSLError):
+        pass
+    connection.close()
+
+
+@test()
+def a_stranger_and_malformed_frames_are_turned_away_and_said():
+    with Lab() as lab:
+        web1, web2 = lab.nodes
+        keys = {node.name: node.keygen() for node in lab.nodes}
+        start_pair(lab, tandem_conf(lab, mirrors=MIRROR, keys=keys), agents=False, syncds=True)
+        generation = wait_in_step(lab)
+        syncd = next(r for r in web2.started if r.name == "syncd")
+
+        def said(*words):
+            wait_for(f"web2 says {' '.join(words)}",
+                     lambda: any(all(w.lower() in line.lower() for w in words)
+                                 for line in syncd.text().splitlines()))
+
+        # Not TLS at all, and too much of it.
+        connection = dial(lab.client, web2)
+        connection.sendall(b"GET / HTTP/1.0\r\n\r\n" + b"x" * 100_000)
+        closed(connection)
+        said(lab.client.address, "TLS")
+        # A key that nobody configured. Python's end sees the refusal at its first read.
+        lab.client.run("sh", "-c", "true")
+        web1.run("openssl", "genpkey", "-algorithm", "ed25519", "-out", "/run/stranger-node.key")
+        context = credentials(web1, "stranger", "/run/stranger-node.key")
+        closed(dial(lab.client, web2, context))
+        said(lab.client.address, "key")
+        # web1's own key, and nonsense for frames: it says so and drops the link.
+        context = credentials(web1, "web1")
+        for name, nonsense in (("a frame of 4 GiB", b"\xff" * 64),
+                               ("a frame type that is none", b"\x00\x00\x00\x04\xee" + b"x" * 8),
+                               ("a hello of rubbish", b"\x00\x00\x00\x20\x01" + b"\xfe" * 64)):
+            before = syncd.text().count("web1")
+            connection = dial(web1, web2, context)
+            connection.sendall(nonsense)
+            closed(connection)
+            wait_for(f"web2 says something of {name}",
+                     lambda: syncd.text().count("web1") > before)
+        # All of that did nothing to the pair.
+        for node in lab.nodes:
+            wait_for(f"{node.name} is linked", lambda: any(
+                p["connected"] for p in node.syncd().get("peers", ())), timeout=20)
+        save(web1.path("/etc/nginx/conf.d/after.conf"), vhost("after.test", "after"))
+        wait_in_step(lab, generation)
+        check(read(web2.path("/etc/nginx/conf.d/after.conf")) != "", "the pair no longer works")
+
+
+@test()
+def a_file_that_cannot_be_read_blocks_and_is_named():
+    """Root reads everything; what it cannot take is what is neither file, directory nor link."""
+    with Lab() as lab:
+        web1, web2 = lab.nodes
+        keys = {node.name: node.keygen() for node in lab.nodes}
+        start_pair(lab, tandem_conf(lab, mirrors=MIRROR, keys=keys), agents=False, syncds=True)
+        generation = wait_in_step(lab)
+        os.mkfifo(web1.path("/etc/nginx/conf.d/pipe"))
+        save(web1.path("/etc/nginx/conf.d/site.conf"), vhost("site.test", "x"))
+        wait_for("web1 names it", lambda: "/etc/nginx/conf.d/pipe" in
+                 (web1.mirror().get("reason") or ""))
+        check(web2.mirror()["id"] == generation, "something was published all the same")
+        os.remove(web1.path("/etc/nginx/conf.d/pipe"))
+        wait_in_step(lab, generation)
+
+
+@test()
+def a_full_disk_on_the_receiver_refuses_and_keeps_the_old_tree():
+    with Lab() as lab:
+        web1, web2 = lab.nodes
+        keys = {node.name: node.keygen() for node in lab.nodes}
+        # web2's state directory on a small disk of its own.
+        web2.run("mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", "/var/lib/tandem")
+        keys["web2"] = web2.keygen()
+        start_pair(lab, tandem_conf(lab, mirrors=MIRROR, keys=keys), agents=False, syncds=True)
+        generation = wait_in_step(lab)
+        before = tree(web2)
+        write(web1.path("/etc/nginx/blob.bin"), "")
+        with open(web1.path("/etc/nginx/blob.bin"), "wb") as file:
+            file.write(os.urandom(8 * 1024 * 1024))
+        wait_for("web1 is told that web2's disk is full", lambda: any(
+            n["node"] == "web2" and "space" in (n.get("reason") or "").lower()
+            for n in web1.mirror().get("nodes", ())), timeout=30)
+        check(not difference(before, tree(web2)), "web2's tree was touched")
+        web2.run("mount", "-o", "remount,size=64m", "/var/lib/tandem")
+        web2.run("tandem", "sync")
+        wait_in_step(lab, generation, timeout=30)
+        check(not difference(tree(web1), tree(web2)), "the trees differ")

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""tandem-agent and Debian's keepalived as the two halves of one pair, in each of the four ways in
+which keepalived speaks: each of them once as the holder and once as the one that stands by."""
+from lab import Capture, Lab, Probe, check, figure, test, wait_for
+from pairs import VIP, keepalived_conf, keepalived_refusals, router, tandem_conf
+
+
+def fail_over_and_back(version, multicast, leader, advert_int, password=None):
+    """web1 has the higher priority and takes the address back whenever it returns: from an orderly
+    stop, and from a loss of power. leader is what runs there."""
+    with Lab() as lab:
+        web1, web2 = lab["web1"], lab["web2"]
+        tandem = web1 if leader == "tandem" else web2
+        settings = {"version": version, "advert_int": advert_int,
+                    "multicast": "true" if multicast else "false"}
+        if password:
+            settings |= {"auth_type": '"PASS"', "auth_pass": f'"{password}"'}
+        tandem.configure(tandem_conf(lab, [router(**settings)]))
+
+        def start(node):
+            if node is tandem:
+                return node.start_agent()
+            return node.start_keepalived(keepalived_conf(
+                lab, node, version, multicast, {"web1": 100, "web2": 90}[node.name], advert_int,
+                password))
+
+        def no_refusals():
+            refusals = keepalived_refusals(lab.all_text("keepalived"))
+            check(not refusals, f"keepalived refused: {refusals[:5]}")
+            refusals = tandem.instance()["refused"]
+            check(not refusals, f"tandem refused: {refusals}")
+
+        capture = Capture(lab)
+        # Longer than the master-down of whoever must wait for one, start included.
+        patience = 6 + 6 * advert_int
+        start(web2)
+        lab.wait_holder("web2", VIP, patience)
+        first = start(web1)
+        lab.wait_holder("web1", VIP, patience)
+        wait_for("tandem knows web1 as the master", lambda: (
+            tandem.instance().get("advertised") or {}).get("node") == "web1" or web1 is tandem)
+
+        client = Probe(lab.client, "ask", VIP, "9", "1000")
+        first.stop()
+        lab.wait_holder("web2", VIP, patience)
+        start(web1)
+        lab.wait_holder("web1", VIP, patience)
+        stopped = client.stop()["gap_us"] / 1000
+        no_refusals()
+
+        client = Probe(lab.client, "ask", VIP, "9", "1000")
+        web1.power_off()
+        lab.wait_holder("web2", VIP, patience)
+        lost = client.stop()["gap_us"] / 1000
+        web1.power_on()
+        start(web1)
+        lab.wait_holder("web1", VIP, patience)
+        no_refusals()
+
+        capture.stop()
+        wrong = capture.malformed()
+        check(not wrong, f"tshark finds malformed packets: {wrong[:5]}")
+        for node in lab.nodes:
+            count = capture.count(f"vrrp and ip.src == {node.address}")
+            check(count >= 3, f"only {count} adverts of {node.name} were seen")
+        figure(f"web1 ({leader}) stopped and came back: longest gap {stopped:.1f} ms; lost power: "
+               f"{lost:.0f} ms; {capture.count('vrrp')} adverts, none malformed, none refused")
+
+
+@test()
+def tandem_and_keepalived_standing_by_fail_over_with_v2_multicast_and_password():
+    fail_over_and_back(2, True, "tandem", 1, "1111")
+
+
+@test()
+def keepalived_and_tandem_standing_by_fail_over_with_v2_multicast_and_password():
+    fail_over_and_back(2, True, "keepalived", 1, "1111")
+
+
+@test()
+def tandem_and_keepalived_standing_by_fail_over_with_v2_unicast():
+    fail_over_and_back(2, False, "tandem", 1)
+
+
+@test()
+def keepalived_and_tandem_standing_by_fail_over_with_v2_unicast():
+    fail_over_and_back(2, False, "keepalived", 1)
+
+
+@test()
+def tandem_and_keepalived_standing_by_fail_over_with_v3_unicast():
+    fail_over_and_back(3, False, "tandem", 0.2)
+
+
+@test()
+def keepalived_and_tandem_standing_by_fail_over_with_v3_unicast():
+    fail_over_and_back(3, False, "keepalived", 0.2)
+
+
+@test()
+def tandem_and_keepalived_standing_by_fail_over_with_v3_multicast():
+    fail_over_and_back(3, True, "tandem", 0.2)
+
+
+@test()
+def keepalived_and_tandem_standing_by_fail_over_with_v3_multicast():
+    fail_over_and_back(3, True, "keepalived", 0.2)

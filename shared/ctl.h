@@ -17,7 +17,7 @@
 
 #include "shared/loop.h"
 
-#define CTL_LINE_BYTES_MAX (64 * 1024)	     /* of a request */
+#define CTL_LINE_BYTES_MAX (64 * 1024) /* of a request */
 #define CTL_ANSWER_BYTES_MAX (4 * 1024 * 1024)
 #define CTL_CLIENTS_MAX 32
 
@@ -35,9 +35,10 @@ typedef void (*ctl_gone_fn)(void *ctx, struct ctl_client *client);
  * Returns a listening descriptor that a less privileged process may serve. */
 int ctl_listen(const char *path, const char *group, int *ret_fd);
 
-int ctl_server_new(struct loop *loop, int listen_fd, ctl_request_fn on_request,
-		   ctl_gone_fn on_gone, void *ctx, struct ctl_server **ret_server);
-struct ctl_server *ctl_server_free(struct ctl_server *server); /* does not close listen_fd */
+int ctl_server_new(struct loop *loop, int listen_fd, ctl_request_fn on_request, ctl_gone_fn on_gone,
+		   void *ctx, struct ctl_server **ret_server);
+/* Does not close listen_fd; on_gone is not called. Not from within a handler. */
+struct ctl_server *ctl_server_free(struct ctl_server *server);
 
 /* Each takes the reference. ctl_answer ends the request; the connection may send another. */
 void ctl_progress(struct ctl_client *client, json_t *object);
@@ -45,9 +46,13 @@ void ctl_answer(struct ctl_client *client, json_t *object);
 __attribute__((format(printf, 3, 4))) void ctl_fail(struct ctl_client *client, const char *code,
 						    const char *format, ...);
 
-/* Client side, blocking, for the command line. timeout_us bounds each line. progress may be NULL.
- * 0: *ret_answer is the final object, the caller's. -ECONNREFUSED/-ENOENT: no daemon there.
- * -ETIMEDOUT, -EPROTO. */
+/* A JSON string from any bytes: what is not UTF-8 (a script's words, a file's name) becomes U+FFFD,
+ * where json_string() would give NULL and take the whole answer with it. */
+json_t *ctl_text(const char *text, size_t size);
+
+/* Client side, blocking, for the command line. Takes the reference of request. timeout_us bounds
+ * each line. progress may be NULL. 0: *ret_answer is the final object, the caller's.
+ * -ECONNREFUSED/-ENOENT: no daemon there. -ETIMEDOUT, -EPROTO. */
 typedef void (*ctl_progress_fn)(void *ctx, const json_t *object);
 int ctl_call(const char *socket_path, json_t *request, uint64_t timeout_us,
 	     ctl_progress_fn progress, void *ctx, json_t **ret_answer);

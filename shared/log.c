@@ -195,18 +195,23 @@ static bool write_stderr(const char *line, size_t size)
 	return n == (ssize_t)size;
 }
 
-static bool write_syslog(const char *line, size_t size)
+/* 1: sent; 0: it takes nothing now; -1: nobody is there. */
+static int write_syslog(const char *line, size_t size)
 {
-	if (state.syslog_fd < 0)
-		syslog_connect();
-	if (state.syslog_fd < 0)
-		return write_stderr(line, size);
-	if (send(state.syslog_fd, line, size, MSG_NOSIGNAL) >= 0)
-		return true;
-	if (errno == EAGAIN)
-		return false;
-	syslog_connect();
-	return state.syslog_fd >= 0 && send(state.syslog_fd, line, size, MSG_NOSIGNAL) >= 0;
+	for (int try = 0; try < 2; try++) {
+		if (state.syslog_fd < 0)
+			syslog_connect();
+		if (state.syslog_fd < 0)
+			break;
+		if (send(state.syslog_fd, line, size, MSG_NOSIGNAL) >= 0)
+			return 1;
+		if (errno == EAGAIN)
+			return 0;
+		/* It was restarted: once more, with what is there now. */
+		close(state.syslog_fd);
+		state.syslog_fd = -1;
+	}
+	return -1;
 }
 
 static bool write_line(int level, const char *text, size_t size)
@@ -237,10 +242,14 @@ static bool write_line(int level, const char *text, size_t size)
 	memcpy(line, head, (size_t)n);
 	memcpy(line + n, text, size);
 	size += (size_t)n;
-	if (state.options.to_syslog && state.syslog_fd >= 0)
-		return write_syslog(line, size);
+	if (state.options.to_syslog) {
+		int r = write_syslog(line, size);
+
+		if (r >= 0)
+			return r > 0;
+	}
 	line[size++] = '\n';
-	return state.options.to_syslog ? write_syslog(line, size) : write_stderr(line, size);
+	return write_stderr(line, size);
 }
 
 void log_at(int level, const char *format, ...)

@@ -67,7 +67,7 @@ vrrp_instance VI_1 {{
 
 # What keepalived 2.2 says of a packet that it does not take.
 KEEPALIVED_REFUSALS = re.compile(
-    r"invalid|mismatch|wrong version|incomplete|bogus|[Dd]ropp|checksum|received a \d+ auth|"
+    r"[Ii]nvalid|too short|mismatch|wrong version|incomplete|bogus|[Dd]ropp|received a \d+ auth|"
     r"expected \d+|not present in MASTER advert|unexpected|unknown")
 
 

@@ -416,6 +416,9 @@ static int watch(const char *text)
 }
 
 #define SAMPLE_MAX 64
+/* Workers of two configurations answer side by side for a moment: one view that is not mixed does
+ * not end it. */
+#define MIX_ENDS_US 100000
 
 /* One connection is served by one worker, and so by one configuration: ask it for a sample of the
  * virtual hosts, each of which answers with "generation N". Returns the lowest and highest N, or
@@ -467,7 +470,7 @@ static int mixed(const char *to, const char *port, int count)
 {
 	struct sockaddr_in address = address_of(to, port);
 	uint64_t samples = 0, broken = 0, mixes = 0, episodes = 0, since_us = 0, longest_us = 0;
-	uint64_t longest_at_us = 0;
+	uint64_t longest_at_us = 0, last_us = 0;
 	long newest = -1;
 
 	while (!stopping) {
@@ -486,6 +489,7 @@ static int mixed(const char *to, const char *port, int count)
 			newest = high;
 		if (low != high) {
 			mixes++;
+			last_us = at_us;
 			if (since_us == 0) {
 				since_us = at_us;
 				episodes++;
@@ -494,7 +498,7 @@ static int mixed(const char *to, const char *port, int count)
 				longest_us = now_us() - since_us;
 				longest_at_us = since_us;
 			}
-		} else {
+		} else if (since_us != 0 && at_us - last_us > MIX_ENDS_US) {
 			since_us = 0;
 		}
 	}

@@ -4,7 +4,7 @@ beside ours are keepalived's, from the same laboratory. Asserted is five times w
 import signal
 import statistics
 
-from lab import Lab, Probe, check, figure, kill, test, wait_for
+from lab import Lab, Probe, check, figure, kill, now_us, test, wait_for
 from pairs import NGINX_CHECK, VIP, router, start_pair, tandem_conf, wait_state
 
 
@@ -137,3 +137,65 @@ def a_loss_of_power_costs_master_down_and_no_more():
                "(keepalived, v2: 2615 to 3397)")
         check(seen["gap_us"] < 3_650_000 + 500_000, "longer than master-down")
         check(list(seen["by"]) == ["web1", "web2"], f"answered by {seen['by']}")
+
+
+@test(alone=True, san=False)
+def an_engine_that_hangs_is_replaced_before_anybody_takes_over():
+    with Lab() as lab:
+        web1, web2 = lab.nodes
+        start_pair(lab, tandem_conf(lab, [router(advert_int=1)]))
+        lab.wait_holder("web1", VIP)
+        wait_state(web2, "BACKUP")
+        agent = next(r for r in web1.started if r.name == "agent")
+        watch = Probe(web2, "watch", VIP)
+        hung = agent.parts(privileged=False)
+        kill(hung[0], signal.SIGSTOP)
+        at_us = now_us()
+        wait_for("a new engine runs as MASTER", lambda: agent.parts(privileged=False)
+                 not in ([], hung) and web1.instance().get("state") == "MASTER", every=0.01)
+        figure(f"engine hung: replaced after {(now_us() - at_us) / 1000:.0f} ms")
+        wait_for("web2 hears it", lambda: web2.instance()["peers"][0]["age_us"] < 500_000)
+        check(not watch.events(), f"a second master: web2 {watch.events()}")
+
+
+@test()
+def an_engine_that_dies_again_and_again_gives_the_address_away():
+    with Lab() as lab:
+        web1, web2 = lab.nodes
+        start_pair(lab, tandem_conf(lab, [router(advert_int=1, nopreempt="true")]))
+        lab.wait_holder("web1", VIP)
+        wait_state(web2, "BACKUP")
+        agent = next(r for r in web1.started if r.name == "agent")
+        for _ in range(3):
+            engine = wait_for("an engine runs", lambda: agent.parts(privileged=False))
+            wait_for("it answers", web1.instance)
+            kill(engine[0], signal.SIGKILL)
+            wait_for("it is gone", lambda: engine[0] not in agent.parts(privileged=False))
+        lab.wait_holder("web2", VIP)
+        wait_state(web1, "BACKUP")
+
+
+@test()
+def a_frozen_node_lets_go_as_soon_as_it_wakes():
+    with Lab() as lab:
+        web1, web2 = lab.nodes
+        start_pair(lab, tandem_conf(lab, [router(advert_int=0.3, nopreempt="true")]))
+        lab.wait_holder("web1", VIP)
+        wait_state(web2, "BACKUP")
+        agent = next(r for r in web1.started if r.name == "agent")
+        watch = Probe(web1, "watch", VIP)
+        frozen = agent.family()
+        for pid in frozen:
+            kill(pid, signal.SIGSTOP)
+        wait_for("web2 takes over", lambda: web2.has(VIP))
+        wait_for("web2 has held it for a while", lambda: web2.instance()["since_us"] > 1_000_000)
+        thawed_us = now_us()
+        for pid in reversed(frozen):
+            kill(pid, signal.SIGCONT)
+        lab.wait_holder("web2", VIP)
+        wait_state(web1, "BACKUP")
+        lost = [at_us for at_us, what in watch.events() if what == "lost"]
+        check(lost, "the kernel did not say when the address went")
+        figure(f"frozen and thawed: both held the address for {max(0, lost[-1] - thawed_us) / 1000:.0f} "
+               "ms after that (keepalived: 2203)")
+        check(lost[-1] - thawed_us < 500_000, "it took too long to let go")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """tandem-agent and Debian's keepalived as the two halves of one pair, in each of the four ways in
 which keepalived speaks: each of them once as the holder and once as the one that stands by."""
+from adverts import advert_v2, send
 from lab import Capture, Lab, Probe, check, figure, test, wait_for
 from pairs import VIP, keepalived_conf, keepalived_refusals, router, tandem_conf
 
@@ -105,3 +106,22 @@ def tandem_and_keepalived_standing_by_fail_over_with_v3_multicast():
 @test()
 def keepalived_and_tandem_standing_by_fail_over_with_v3_multicast():
     fail_over_and_back(3, True, "keepalived", 0.2)
+
+
+@test()
+def the_checks_of_these_tests_notice_what_is_wrong():
+    """No tandem: what keepalived's log and tshark say of packets that are wrong for certain."""
+    with Lab() as lab:
+        web1, web2 = lab.nodes
+        capture = Capture(lab)
+        web1.start_keepalived(keepalived_conf(lab, web1, 2, False, 100, 1, "1111"))
+        lab.wait_holder("web1", VIP)
+        check(not keepalived_refusals(lab.all_text("keepalived")), "refusals before there were any")
+        for wrong in (advert_v2(priority=50, count=9), advert_v2(priority=50, good_sum=False),
+                      advert_v2(priority=50, password=b"wrong")):
+            before = len(keepalived_refusals(lab.all_text("keepalived")))
+            send(web2, web1.address, wrong)
+            wait_for("keepalived's refusal is noticed", lambda: len(
+                keepalived_refusals(lab.all_text("keepalived"))) > before)
+        capture.stop()
+        check(len(capture.malformed()) == 2, f"tshark's finds: {capture.malformed()}")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The topologies that runbooks describe for keepalived, as tandem configurations."""
-from lab import Lab, check, test, wait_for, write
+from lab import Lab, check, read, test, wait_for, write
 from pairs import NGINX_CHECK, VIP, VIP2, router, start_pair, tandem_conf, wait_state
 
 CHECK_SCRIPT = """#!/bin/bash
@@ -116,3 +116,32 @@ def dual_master_with_nopreempt_keeps_what_it_has():
         wait_for("web1 is well again", lambda: not web1.instance("VI_1")["sick"])
         web2.kill_nginx()
         wait_for("web1 holds both", lambda: lab.holders(VIP) == lab.holders(VIP2) == ["web1"])
+
+
+@test()
+def notify_scripts_are_called_as_keepalived_calls_them():
+    with Lab() as lab:
+        web1 = lab["web1"]
+        write(web1.path("/etc/tandem/notify.sh"),
+              "#!/bin/sh\necho \"$@\" >> /var/tmp/notify.log\nexit 3\n", 0o755)
+        write(web1.path("/etc/tandem/master.sh"),
+              "#!/bin/sh\necho master \"$@\" >> /var/tmp/notify.log\n", 0o755)
+        web1.configure(tandem_conf(lab, [router(
+            notify='"/etc/tandem/notify.sh"', notify_master='"/etc/tandem/master.sh one \'t wo\'"',
+            notify_stop='"/etc/tandem/master.sh stop"')]))
+        agent = web1.start_agent()
+        wait_state(web1, "MASTER")
+
+        def said():
+            return read(web1.path("/var/tmp/notify.log")).splitlines()
+
+        wait_for("both are called", lambda: len(said()) >= 3)
+        check(said()[0] == "INSTANCE VI_1 BACKUP 100", f"called: {said()}")
+        check(sorted(said()[1:]) == ["INSTANCE VI_1 MASTER 100", "master one t wo"],
+              f"called: {said()}")
+        wait_for("the outcome is shown", lambda: "3" in str(
+            (web1.instance().get("hook") or {}).get("outcome")) or
+            (web1.instance().get("hook") or {}).get("outcome"))
+        web1.agent()
+        agent.stop()
+        check("master stop" in said(), f"called: {said()}")

@@ -22,7 +22,7 @@
 
 struct delta_encoded {
 	enum session_encoding encoding;
-	int fd;	       /* the caller's from now on; offset 0 */
+	int fd;	       /* the caller's from now on; read it with pread: it may share its offset */
 	uint64_t size; /* of what is in fd */
 };
 

@@ -38,6 +38,7 @@ struct scan {
 	/* the one before */
 	enum token last;
 	size_t last_end;
+	int last_line;
 	char path[CONF_PATH_BYTES_MAX];
 	bool secret; /* the value must not be shown */
 };
@@ -245,6 +246,7 @@ static void next(struct scan *s)
 		return;
 	s->last = s->token;
 	s->last_end = s->at;
+	s->last_line = s->line;
 	skip_blanks(s);
 	if (s->token == TOKEN_BROKEN)
 		return;
@@ -253,6 +255,7 @@ static void next(struct scan *s)
 	c = s->text[s->at];
 	if (c == '\0') {
 		s->token = TOKEN_END;
+		s->token_line = s->last_line;
 	} else if (c == '"') {
 		scan_string(s);
 	} else if (is_name_start(c)) {

@@ -144,7 +144,7 @@ static void read_advert_int(const struct conf_scope *scope, struct conf_vrrp *vr
 	bool given;
 
 	given = vrrp->version == 2
-			? conf_read_duration(scope, "advert_int", 1, ADVERT_V2_MAX_US, &us)
+			? conf_read_duration(scope, "advert_int", 1, UINT32_MAX * 1000ull, &us)
 			: conf_read_duration(scope, "advert_int", CENTISECOND_US, ADVERT_V3_MAX_US,
 					     &us);
 	vrrp->advert_int_us = us;
@@ -157,6 +157,10 @@ static void read_advert_int(const struct conf_scope *scope, struct conf_vrrp *vr
 				 (double)us / SECOND_US),
 			conf_say(
 				"write 1 to 255, or use version = 3 on every router of the group"));
+	else if (vrrp->version == 2 && us > ADVERT_V2_MAX_US)
+		conf_error(scope, "advert_int",
+			   conf_say("%g s is out of range", (double)us / SECOND_US),
+			   conf_say("version 2 takes whole seconds from 1 to 255"));
 	else if (vrrp->version == 3 && us % CENTISECOND_US != 0)
 		conf_error(scope, "advert_int",
 			   conf_say("version 3 counts in hundredths of a second, and this is %g s",

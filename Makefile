@@ -31,7 +31,7 @@ endif
 
 # Evaluated once, and only by the goals that compile: `make deps` runs before the libraries exist.
 PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(LIBS)))$(PKG_CFLAGS)
-PKG_LIBS   = $(eval PKG_LIBS := $(shell pkg-config --libs $(LIBS)) -lrsync)$(PKG_LIBS)
+PKG_LIBS   = $(eval PKG_LIBS := $(shell pkg-config --libs $(LIBS)) -lrsync -lm)$(PKG_LIBS)
 
 ALL_CFLAGS = -std=gnu11 $(OPT) $(WARNINGS) $(HARDENING) $(SANFLAGS) -fPIE -pthread -I. \
 	     -D_GNU_SOURCE -DTANDEM_VERSION='"$(VERSION)"' $(PKG_CFLAGS) $(CFLAGS)

@@ -20,7 +20,7 @@
 #include "syncd/objects.h"
 #include "syncd/tree.h"
 
-#define STORE_SIGNATURE_BYTES_MAX 64 /* Ed25519 */
+#define STORE_SIGNATURE_BYTES_MAX 96 /* an Ed25519 public key and its signature */
 #define STORE_REASON_BYTES_MAX 4096
 
 enum store_verdict {
@@ -64,7 +64,8 @@ int store_generation_put(struct store *store, const struct store_generation *gen
 int store_generation_get(struct store *store, const char *mirror, const uint8_t *id,
 			 struct store_generation *ret_generation);
 bool store_generation_have(struct store *store, const char *mirror, const uint8_t *id);
-/* A sealed tree, the caller's. mtimes and owners' numbers are those of the generation. */
+/* A sealed tree, the caller's. mtimes and owners' numbers are those of the generation; sights mean
+ * nothing (store_live_get() has them). */
 int store_tree_get(struct store *store, const char *mirror, const uint8_t *id,
 		   struct tree **ret_tree);
 /* The stored generation of this author with this counter. For merge_situation.same_version_id. */
@@ -142,9 +143,10 @@ struct store_journal {
 	char mirror[64];
 	uint8_t id[GENERATION_ID_BYTES]; /* becomes the head; also the stage's name */
 	enum journal_direction direction;
-	struct tree *from; /* the live tree before, with its sights */
-	struct tree *to;
-	char **paths; /* the mirror's paths then: the configuration may change before recovery */
+	struct tree
+		*from;	 /* what the commit changes, before (with its sights) and after, and the */
+	struct tree *to; /* directories that it stands in */
+	char **paths;	 /* the mirror's paths then: the configuration may change before recovery */
 	int paths_count;
 };
 void store_journal_release(struct store_journal *journal);
@@ -160,16 +162,16 @@ int store_journals(struct store *store, store_mirror_fn fn, void *ctx);
 
 /* The live tree as it was last stored: entries and sights. -ENOENT: never. */
 int store_live_get(struct store *store, const char *mirror, struct tree **ret_tree);
-/* Writes what differs from old (what is stored now; NULL: unknown, everything is written). */
-int store_live_set(struct store *store, const char *mirror, const struct tree *old_tree,
-		   const struct tree *new_tree);
+/* Writes the rows that differ. */
+int store_live_set(struct store *store, const char *mirror, const struct tree *tree);
 
 /* A mirror that has left the configuration: everything of it. */
 int store_forget(struct store *store, const char *mirror);
 typedef int (*store_hash_fn)(void *ctx, const uint8_t hash[ENTRY_HASH_BYTES]);
 /* Every object that something here refers to: what objects_collect() must keep. May repeat. */
 int store_objects(struct store *store, store_hash_fn fn, void *ctx);
-/* Both together: drops objects that nothing refers to. Returns how many, or a negative errno. */
+/* Both together: drops objects that nothing refers to. Returns how many, or a negative errno. Not
+ * while a transfer or a stage is under way: what they have fetched is not referred to yet. */
 int64_t store_collect(struct store *store, struct objects *objects);
 
 #endif

@@ -133,7 +133,10 @@ int priv_realtime(void)
 {
 	struct sched_param param = {.sched_priority = sched_get_priority_min(SCHED_RR)};
 
-	return sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &param) < 0 ? -errno : 0;
+	/* The system call itself: musl's function of that name always says ENOSYS. */
+	return syscall(SYS_sched_setscheduler, 0, SCHED_RR | SCHED_RESET_ON_FORK, &param) < 0
+		       ? -errno
+		       : 0;
 }
 
 /* A locked stack that has to grow later may not be allowed to (see below), which is SIGSEGV. */

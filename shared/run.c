@@ -333,8 +333,9 @@ static int become(const struct launch *launch, int *errno_fd)
 		(void)sigaction(signo, &action, NULL);
 	if (setsid() < 0)
 		return errno;
-	if (sched_getscheduler(0) != SCHED_OTHER)
-		(void)sched_setscheduler(0, SCHED_OTHER, &normal);
+	/* The system calls themselves: musl's functions of these names always say ENOSYS. */
+	if (syscall(SYS_sched_getscheduler, 0) != SCHED_OTHER)
+		(void)syscall(SYS_sched_setscheduler, 0, SCHED_OTHER, &normal);
 	if (dup2(null, 0) < 0 || dup2(output, 1) < 0 || dup2(output, 2) < 0)
 		return errno;
 	if (launch->options->prepare) {

@@ -6,7 +6,6 @@
  * a float is 0.0): nothing here calls one before it has looked at the type.
  */
 #include <ctype.h>
-#include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -287,7 +286,7 @@ bool conf_read_duration(const struct conf_scope *scope, const char *name, uint64
 				    show_duration(max_us, high)));
 		return false;
 	}
-	*ret_us = (uint64_t)llround(us < 0 ? 0 : us);
+	*ret_us = us < 0 ? 0 : (uint64_t)(us + 0.5);
 	return true;
 }
 

@@ -219,7 +219,7 @@ int ctl_call(const char *socket_path, json_t *request, uint64_t timeout_us,
 	if (r < 0 && r != -EPIPE && r != -ECONNRESET)
 		goto out;
 	for (;;) {
-		char *line;
+		char *line = NULL;
 		json_t *object;
 
 		r = read_line(&reader, now_us() + timeout_us, &line);

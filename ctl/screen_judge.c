@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * screen_judge: what there is to say about a cluster, and how bad it is.
+ *
+ * The daemons' answers are read as a stranger's: a missing key is an unknown, never a crash.
+ */
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ctl/ask.h"
+#include "ctl/screen.h"
+
+/* 2 failed, then 3 no contact (what is failed is known, what is not seen may be worse), then 1. */
+static int rank(int code)
+{
+	return code == VERB_FAILED ? 3 : code == VERB_NO_CONTACT ? 2 : code == VERB_PENDING ? 1 : 0;
+}
+
+__attribute__((format(printf, 3, 4))) static void find(struct screen *screen, int code,
+						       const char *format, ...)
+{
+	va_list args;
+	char *text = NULL;
+
+	if (rank(code) > rank(screen->exit))
+		screen->exit = code;
+	if (screen->findings_count == SCREEN_FINDINGS_MAX)
+		return;
+	va_start(args, format);
+	if (vasprintf(&text, format, args) < 0)
+		text = NULL;
+	va_end(args);
+	if (text)
+		screen->findings[screen->findings_count++] =
+			(struct screen_finding){.exit = code, .text = text};
+}
+
+static void add_node(struct screen *screen, const char *name)
+{
+	for (int i = 0; i < screen->nodes_count; i++)
+		if (strcmp(screen->nodes[i], name) == 0)
+			return;
+	if (screen->nodes_count < SCREEN_NODES_MAX)
+		screen->nodes[screen->nodes_count++] = name;
+}
+
+/* In the order of the file; without one, this node first and the others as they are told. */
+static void name_nodes(struct screen *screen)
+{
+	const struct screen_input *input = screen->input;
+	json_t *instance, *peer;
+	size_t i, k;
+
+	for (int n = 0; input->conf && n < input->conf->nodes_count; n++)
+		add_node(screen, input->conf->nodes[n].name);
+	if (screen->self)
+		add_node(screen, screen->self);
+	json_array_foreach(json_object_get(input->agent, "instances"), i, instance)
+		json_array_foreach(json_object_get(instance, "peers"), k,
+				   peer) if (ask_text(peer, "node", NULL))
+			add_node(screen, ask_text(peer, "node", NULL));
+	json_array_foreach(json_object_get(input->syncd, "peers"), i,
+			   peer) if (ask_text(peer, "node", NULL))
+		add_node(screen, ask_text(peer, "node", NULL));
+}
+
+/* A node whose place is empty or unknown is called by its address. */
+static const char *who(const json_t *object, const char *key, const char *address_key)
+{
+	const char *name = ask_text(object, key, NULL);
+
+	return name && *name ? name : ask_text(object, address_key, "somebody unknown");
+}
+
+static void judge_hook(struct screen *screen, const char *name, const json_t *hook)
+{
+	const char *outcome = ask_text(hook, "outcome", "");
+	const char *output = ask_text(hook, "output", "");
+	const json_t *ok = json_object_get(hook, "ok");
+	bool good = json_is_boolean(ok)
+			    ? json_is_true(ok)
+			    : strcmp(outcome, "exit 0") == 0 || strcmp(outcome, "running") == 0 ||
+				      strcmp(outcome, "ok") == 0 || *outcome == '\0';
+	char age[32];
+
+	if (!json_is_object(hook) || good)
+		return;
+	/* The address is where it should be: what a script makes of that is told, not judged. */
+	find(screen, VERB_OK, "%s: %s (%s) failed %s ago: %s%s%s", name,
+	     ask_text(hook, "last", "hook"), ask_text(hook, "state", "?"),
+	     screen_age(ask_number(hook, "age_us"), age), outcome, *output ? "\n" : "", output);
+}
+
+static void judge_refused(struct screen *screen, const char *name, const json_t *instance)
+{
+	json_t *refused;
+	size_t i;
+	char age[32];
+
+	json_array_foreach(json_object_get(instance, "refused"), i, refused)
+	{
+		const char *text = ask_text(refused, "text", NULL);
+		const char *node = ask_text(refused, "node", NULL);
+
+		if (ask_number(refused, "count") == 0)
+			continue;
+		find(screen, VERB_OK,
+		     "%s: %lld advert%s from %s%s%s%s refused, the last %s ago: %s (%s)", name,
+		     (long long)ask_number(refused, "count"),
+		     ask_number(refused, "count") == 1 ? "" : "s", ask_text(refused, "source", "?"),
+		     node && *node ? " (" : "", node && *node ? node : "", node && *node ? ")" : "",
+		     screen_age(ask_number(refused, "age_us"), age),
+		     text && *text ? text : "no reason was given",
+		     ask_text(refused, "verdict", "?"));
+	}
+}
+
+static void judge_instance(struct screen *screen, const json_t *instance)
+{
+	const char *name = ask_text(instance, "name", "?");
+	const char *state = ask_text(instance, "state", "?");
+	const char *cause = ask_text(instance, "cause", NULL);
+	const json_t *advertised = json_object_get(instance, "advertised");
+	json_t *peer;
+	size_t i;
+
+	if (!advertised)
+		advertised = json_object_get(instance, "master");
+	if (strcmp(state, "FAULT") == 0)
+		find(screen, VERB_FAILED, "%s: FAULT here: %s", name,
+		     cause ? cause : "no cause is known");
+	else if (strcmp(state, "INIT") == 0)
+		find(screen, VERB_PENDING, "%s: is starting: %s", name,
+		     cause ? cause : "no cause is known");
+	else if (strcmp(state, "LEAVING") == 0)
+		find(screen, VERB_PENDING, "%s: is leaving: %s", name,
+		     cause ? cause : "no cause is known");
+	else if (strcmp(state, "BACKUP") == 0 && !json_is_object(advertised))
+		find(screen, VERB_PENDING, "%s: nobody is heard as master", name);
+	if (json_is_true(json_object_get(instance, "sick")))
+		find(screen, VERB_FAILED, "%s: sick here: priority %lld instead of %lld", name,
+		     (long long)ask_number(instance, "effective_priority"),
+		     (long long)ask_number(instance, "priority"));
+	json_array_foreach(json_object_get(instance, "peers"), i,
+			   peer) if (strcmp(state, "MASTER") == 0 &&
+				     strcmp(ask_text(peer, "state", ""), "MASTER") == 0)
+		find(screen, VERB_FAILED,
+		     "%s: two masters: %s says that it is one as well; is VRRP (IP protocol 112) "
+		     "let through in both directions?",
+		     name, who(peer, "node", "address"));
+	judge_refused(screen, name, instance);
+	judge_hook(screen, name, json_object_get(instance, "hook"));
+}
+
+static void judge_agent(struct screen *screen)
+{
+	const struct screen_input *input = screen->input;
+	json_t *item;
+	size_t i;
+	char age[32];
+
+	if (!input->agent) {
+		if (!input->conf || input->conf->vrrps_count > 0)
+			find(screen, VERB_NO_CONTACT, "%s",
+			     input->agent_why ? input->agent_why : "tandem-agent does not answer");
+		return;
+	}
+	json_array_foreach(json_object_get(input->agent, "instances"), i, item)
+		judge_instance(screen, item);
+	json_array_foreach(json_object_get(input->agent, "checks"), i, item)
+	{
+		const char *state = ask_text(item, "state", "unknown");
+		const char *detail = ask_text(item, "detail", "");
+
+		if (strcmp(state, "failed") == 0)
+			find(screen, VERB_FAILED, "check %s: failed for %s%s%s",
+			     ask_text(item, "name", "?"),
+			     screen_age(ask_number(item, "age_us"), age), *detail ? ": " : "",
+			     detail);
+		else if (strcmp(state, "unknown") == 0)
+			find(screen, VERB_PENDING, "check %s: has no result yet",
+			     ask_text(item, "name", "?"));
+	}
+}
+
+static int mirror_exit(const char *state)
+{
+	static const struct {
+		const char *state;
+		int code;
+	} table[] = {
+		{"in-step", VERB_OK},	      {"starting", VERB_PENDING}, {"pending", VERB_PENDING},
+		{"waiting", VERB_PENDING},    {"invalid", VERB_FAILED},	  {"refused", VERB_FAILED},
+		{"conflict", VERB_FAILED},    {"diverged", VERB_FAILED},  {"degraded", VERB_FAILED},
+		{"unknown", VERB_NO_CONTACT},
+	};
+
+	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
+		if (strcmp(table[i].state, state) == 0)
+			return table[i].code;
+	return VERB_PENDING;
+}
+
+/* Command output reads best below the sentence; a short reason behind it. */
+static const char *joint(const char *words)
+{
+	return strchr(words, '\n') ? "\n" : " ";
+}
+
+static void judge_mirror(struct screen *screen, const json_t *mirror)
+{
+	const char *name = ask_text(mirror, "name", "?");
+	const char *state = ask_text(mirror, "state", "unknown");
+	const char *reason = ask_text(mirror, "reason", "");
+	json_t *node;
+	size_t i;
+
+	if (mirror_exit(state) != VERB_OK || *reason)
+		find(screen, mirror_exit(state), "%s: %s here%s%s%s", name, state,
+		     *reason ? ":" : "", *reason ? joint(reason) : "", reason);
+	if (strcmp(state, "conflict") == 0 || strcmp(state, "diverged") == 0)
+		find(screen, VERB_FAILED,
+		     "%s: `tandem conflicts %s` shows both sides, `tandem sync --from NODE %s` "
+		     "takes one",
+		     name, name, name);
+	json_array_foreach(json_object_get(mirror, "nodes"), i, node)
+	{
+		const char *who_is = ask_text(node, "node", "?");
+		const char *its = ask_text(node, "state", "unknown");
+		const char *words = ask_text(node, "reason", "");
+		json_int_t generation = ask_number(node, "generation");
+		char number[48] = "";
+
+		if (screen->self && strcmp(who_is, screen->self) == 0)
+			continue;
+		if (mirror_exit(its) == VERB_OK && !*words)
+			continue;
+		if (generation >= 0)
+			snprintf(number, sizeof number, " (generation %lld)",
+				 (long long)generation);
+		find(screen, mirror_exit(its), "%s: %s on %s%s%s%s%s", name, its, who_is, number,
+		     *words ? ":" : "", *words ? joint(words) : "", words);
+	}
+	if (ask_number(mirror, "rescued") > 0)
+		find(screen, VERB_OK, "%s: %lld edit%s kept aside; `tandem conflicts %s` names %s",
+		     name, (long long)ask_number(mirror, "rescued"),
+		     ask_number(mirror, "rescued") == 1 ? " was" : "s were", name,
+		     ask_number(mirror, "rescued") == 1 ? "it" : "them");
+}
+
+static void judge_syncd(struct screen *screen)
+{
+	const struct screen_input *input = screen->input;
+	const char *own = ask_text(input->syncd, "config_hash", "");
+	json_t *item;
+	size_t i;
+	char age[32];
+
+	if (!input->syncd) {
+		if (!input->conf || input->conf->mirrors_count > 0)
+			find(screen, VERB_NO_CONTACT, "%s",
+			     input->syncd_why ? input->syncd_why : "tandem-syncd does not answer");
+		return;
+	}
+	json_array_foreach(json_object_get(input->syncd, "peers"), i, item)
+	{
+		const char *node = ask_text(item, "node", "?");
+		const char *error = ask_text(item, "error", "");
+		const char *theirs = ask_text(item, "config_hash", own);
+
+		if (!json_is_true(json_object_get(item, "connected"))) {
+			json_int_t us = ask_number(item, "age_us");
+
+			if (us >= 0)
+				find(screen, VERB_NO_CONTACT, "%s: no link for %s%s%s", node,
+				     screen_age(us, age), *error ? ": " : "", error);
+			else
+				find(screen, VERB_NO_CONTACT, "%s: no link yet%s%s", node,
+				     *error ? ": " : "", error);
+		} else if (strcmp(theirs, own) != 0) {
+			find(screen, VERB_PENDING,
+			     "%s: has another tandem.conf; it must be the same on every node",
+			     node);
+		}
+	}
+	json_array_foreach(json_object_get(input->syncd, "mirrors"), i, item)
+		judge_mirror(screen, item);
+}
+
+static void judge_conf(struct screen *screen)
+{
+	const struct screen_input *input = screen->input;
+	const json_t *daemons[2] = {input->agent, input->syncd};
+	char hash[65];
+
+	if (!input->conf) {
+		if (input->conf_why)
+			find(screen, VERB_PENDING, "%s", input->conf_why);
+		return;
+	}
+	for (int i = 0; i < 32; i++)
+		snprintf(hash + 2 * i, 3, "%02x", input->conf->hash[i]);
+	for (int i = 0; i < 2; i++)
+		if (daemons[i] && strcmp(ask_text(daemons[i], "config_hash", hash), hash) != 0)
+			find(screen, VERB_PENDING,
+			     "%s runs on an older tandem.conf; `tandem check`, then `tandem "
+			     "reload`",
+			     ask_name(i == 0 ? ASK_AGENT : ASK_SYNCD));
+}
+
+void screen_judge(const struct screen_input *input, struct screen *ret_screen)
+{
+	const json_t *any = input->agent ? input->agent : input->syncd;
+
+	*ret_screen = (struct screen){.input = input, .exit = VERB_OK};
+	ret_screen->cluster = ask_text(any, "cluster", input->conf ? input->conf->cluster : "?");
+	ret_screen->self = ask_text(any, "node", NULL);
+	if (!ret_screen->self && input->conf && input->conf->self >= 0)
+		ret_screen->self = input->conf->nodes[input->conf->self].name;
+	name_nodes(ret_screen);
+	judge_agent(ret_screen);
+	judge_syncd(ret_screen);
+	judge_conf(ret_screen);
+}
+
+void screen_release(struct screen *screen)
+{
+	for (int i = 0; i < screen->findings_count; i++)
+		free(screen->findings[i].text);
+	screen->findings_count = 0;
+}
+
+const char *screen_word(int code)
+{
+	switch (code) {
+	case VERB_OK:
+		return "healthy";
+	case VERB_PENDING:
+		return "pending";
+	case VERB_FAILED:
+		return "failed";
+	default:
+		return "no contact";
+	}
+}
+
+const char *screen_age(json_int_t us, char room[32])
+{
+	double s = (double)us / 1e6;
+
+	if (us < 0)
+		snprintf(room, 32, "an unknown time");
+	else if (us < 10000)
+		snprintf(room, 32, "%.1f ms", s * 1e3);
+	else if (us < 1000000)
+		snprintf(room, 32, "%.0f ms", s * 1e3);
+	else if (s < 120)
+		snprintf(room, 32, "%.0f s", s);
+	else if (s < 7200)
+		snprintf(room, 32, "%.0f min", s / 60);
+	else if (s < 2 * 86400)
+		snprintf(room, 32, "%.0f h", s / 3600);
+	else
+		snprintf(room, 32, "%.0f d", s / 86400);
+	return room;
+}
+
+json_t *screen_json(const struct screen *screen)
+{
+	const struct screen_input *input = screen->input;
+	json_t *findings = json_array();
+
+	for (int i = 0; i < screen->findings_count; i++)
+		json_array_append_new(findings,
+				      json_pack("{s:i, s:s}", "exit", screen->findings[i].exit,
+						"text", screen->findings[i].text));
+	return json_pack("{s:b, s:i, s:s, s:s?, s:s, s:i, s:s, s:o, s:O?, s:O?}", "ok", 1,
+			 "version", 1, "program", "tandem", "node", screen->self, "cluster",
+			 screen->cluster, "exit", screen->exit, "summary",
+			 screen_word(screen->exit), "findings", findings, "agent", input->agent,
+			 "syncd", input->syncd);
+}

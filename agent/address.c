@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/address.h"
+
+#include <errno.h>
+#include <linux/if_addr.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <netlink/errno.h>
+#include <netlink/msg.h>
+#include <netlink/netlink.h>
+#include <netlink/route/addr.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "shared/log.h"
+
+/* What one host can reasonably carry; a longer table is swept in several rounds. */
+#define SWEEP_MAX 1024
+
+struct address_port {
+	struct nl_sock *socket;
+};
+
+static int from_nl(int error)
+{
+	switch (error < 0 ? -error : error) {
+	case 0:
+		return 0;
+	case NLE_EXIST:
+		return -EEXIST;
+	case NLE_NOADDR:
+		return -EADDRNOTAVAIL;
+	case NLE_NODEV:
+	case NLE_OBJ_NOTFOUND:
+		return -ENODEV;
+	case NLE_PERM:
+		return -EPERM;
+	case NLE_NOMEM:
+		return -ENOBUFS;
+	case NLE_INVAL:
+		return -EINVAL;
+	case NLE_INTR:
+	case NLE_DUMP_INTR:
+		return -EINTR;
+	default:
+		return -EIO;
+	}
+}
+
+int address_port_new(struct address_port **ret_port)
+{
+	struct address_port *port = calloc(1, sizeof *port);
+	int error;
+
+	if (!port)
+		return -ENOMEM;
+	port->socket = nl_socket_alloc();
+	error = port->socket ? from_nl(nl_connect(port->socket, NETLINK_ROUTE)) : -ENOMEM;
+	if (error) {
+		address_port_free(port);
+		return error;
+	}
+	*ret_port = port;
+	return 0;
+}
+
+struct address_port *address_port_free(struct address_port *port)
+{
+	if (!port)
+		return NULL;
+	nl_socket_free(port->socket);
+	free(port);
+	return NULL;
+}
+
+static int make(int ifindex, const struct ip_prefix *prefix, uint32_t lifetime_s,
+		struct rtnl_addr **ret_address)
+{
+	struct rtnl_addr *address;
+	struct nl_addr *local;
+	int error = 0;
+
+	if (prefix->addr.family != IP_V4 || prefix->prefix_len > 32)
+		return -EAFNOSUPPORT;
+	address = rtnl_addr_alloc();
+	local = nl_addr_build(AF_INET, prefix->addr.bytes, 4);
+	if (!address || !local) {
+		error = -ENOMEM;
+		goto out;
+	}
+	nl_addr_set_prefixlen(local, prefix->prefix_len);
+	rtnl_addr_set_ifindex(address, ifindex);
+	error = from_nl(rtnl_addr_set_local(address, local));
+	if (error)
+		goto out;
+	rtnl_addr_set_scope(address, RT_SCOPE_UNIVERSE);
+	if (prefix->prefix_len == 32)
+		rtnl_addr_set_flags(address, IFA_F_NOPREFIXROUTE);
+	if (lifetime_s != ADDRESS_FOREVER_S) {
+		rtnl_addr_set_valid_lifetime(address, lifetime_s);
+		rtnl_addr_set_preferred_lifetime(address, lifetime_s);
+	}
+	*ret_address = address;
+	address = NULL;
+out:
+	nl_addr_put(local);
+	rtnl_addr_put(address);
+	return error;
+}
+
+static int add(struct address_port *port, int ifindex, const struct ip_prefix *prefix,
+	       uint32_t lifetime_s, int flags)
+{
+	struct rtnl_addr *address;
+	struct nl_msg *msg = NULL;
+	int error = make(ifindex, prefix, lifetime_s, &address);
+
+	if (error)
+		return error;
+	error = from_nl(rtnl_addr_build_add_request(address, flags, &msg));
+	rtnl_addr_put(address);
+	if (error)
+		return error;
+	/* libnl 3.7 has no setter for this attribute. */
+	error = from_nl(nla_put_u8(msg, IFA_PROTO, ADDRESS_PROTOCOL));
+	if (error) {
+		nlmsg_free(msg);
+		return error;
+	}
+	return from_nl(nl_send_sync(port->socket, msg));
+}
+
+int address_add(struct address_port *port, int ifindex, const struct ip_prefix *prefix,
+		uint32_t lifetime_s)
+{
+	return add(port, ifindex, prefix, lifetime_s, NLM_F_CREATE | NLM_F_EXCL);
+}
+
+int address_renew(struct address_port *port, int ifindex, const struct ip_prefix *prefix,
+		  uint32_t lifetime_s)
+{
+	return add(port, ifindex, prefix, lifetime_s, NLM_F_CREATE | NLM_F_REPLACE);
+}
+
+int address_remove(struct address_port *port, int ifindex, const struct ip_prefix *prefix)
+{
+	struct rtnl_addr *address;
+	int error = make(ifindex, prefix, ADDRESS_FOREVER_S, &address);
+
+	if (error)
+		return error;
+	error = from_nl(rtnl_addr_delete(port->socket, address, 0));
+	rtnl_addr_put(address);
+	return error;
+}
+
+struct sweep {
+	address_mine_fn mine;
+	void *ctx;
+	struct {
+		int ifindex;
+		struct ip_prefix prefix;
+	} found[SWEEP_MAX];
+	int count;
+	bool more;
+};
+
+static int on_address(struct nl_msg *msg, void *ctx)
+{
+	struct sweep *sweep = ctx;
+	struct nlmsghdr *header = nlmsg_hdr(msg);
+	struct nlattr *attrs[IFA_PROTO + 1];
+	struct ifaddrmsg *info = nlmsg_data(header);
+	struct ip_prefix prefix = {.addr.family = IP_V4};
+	struct nlattr *local;
+	uint8_t protocol = 0;
+
+	if (header->nlmsg_type != RTM_NEWADDR ||
+	    nlmsg_parse(header, sizeof *info, attrs, IFA_PROTO, NULL) ||
+	    info->ifa_family != AF_INET)
+		return NL_OK;
+	local = attrs[IFA_LOCAL] ? attrs[IFA_LOCAL] : attrs[IFA_ADDRESS];
+	if (!local || nla_len(local) != 4)
+		return NL_OK;
+	memcpy(prefix.addr.bytes, nla_data(local), 4);
+	prefix.prefix_len = info->ifa_prefixlen;
+	if (attrs[IFA_PROTO] && nla_len(attrs[IFA_PROTO]) >= 1)
+		protocol = nla_get_u8(attrs[IFA_PROTO]);
+	if (!sweep->mine(sweep->ctx, (int)info->ifa_index, &prefix, protocol))
+		return NL_OK;
+	if (sweep->count == SWEEP_MAX) {
+		sweep->more = true;
+		return NL_OK;
+	}
+	sweep->found[sweep->count].ifindex = (int)info->ifa_index;
+	sweep->found[sweep->count].prefix = prefix;
+	sweep->count++;
+	return NL_OK;
+}
+
+static int dump(struct address_port *port, struct sweep *sweep)
+{
+	struct ifaddrmsg request = {.ifa_family = AF_INET};
+	int error = -EINTR;
+
+	nl_socket_modify_cb(port->socket, NL_CB_VALID, NL_CB_CUSTOM, on_address, sweep);
+	for (int i = 0; i < 10 && error == -EINTR; i++) {
+		sweep->count = 0;
+		sweep->more = false;
+		error = nl_send_simple(port->socket, RTM_GETADDR, NLM_F_DUMP, &request,
+				       sizeof request);
+		if (error >= 0)
+			error = nl_recvmsgs_default(port->socket);
+		error = error < 0 ? from_nl(error) : 0;
+	}
+	nl_socket_modify_cb(port->socket, NL_CB_VALID, NL_CB_DEFAULT, NULL, NULL);
+	return error;
+}
+
+int address_sweep(struct address_port *port, address_mine_fn mine, void *ctx)
+{
+	struct sweep *sweep = calloc(1, sizeof *sweep);
+	int removed = 0, before, error;
+
+	if (!sweep)
+		return -ENOMEM;
+	sweep->mine = mine;
+	sweep->ctx = ctx;
+	do {
+		error = dump(port, sweep);
+		if (error)
+			break;
+		before = removed;
+		for (int i = 0; i < sweep->count; i++) {
+			char text[IP_TEXT_MAX], name[IF_NAMESIZE] = "?";
+			int result = address_remove(port, sweep->found[i].ifindex,
+						    &sweep->found[i].prefix);
+
+			if_indextoname((unsigned)sweep->found[i].ifindex, name);
+			if (!result)
+				removed++;
+			else if (result != -EADDRNOTAVAIL && result != -ENODEV)
+				log_err("%s on %s cannot be removed: %s",
+					ip_format(&sweep->found[i].prefix.addr, text), name,
+					strerror(-result));
+		}
+	} while (sweep->more && removed > before);
+	free(sweep);
+	return error ? error : removed;
+}

@@ -1,0 +1,451 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/agent_estate.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/address.h"
+#include "agent/engine_msg.h"
+#include "agent/netmon.h"
+#include "agent/vrrp_fsm.h"
+#include "agent/vrrp_sock.h"
+#include "shared/durable.h"
+#include "shared/log.h"
+
+#define CLAIMS_FILE "addresses"
+#define CLAIMS_BYTES_MAX (4 * 1024 * 1024)
+#define CLAIMS_MAX (2 * CONF_VRRP_MAX * CONF_VIPS_MAX)
+#define BOOT_ID_BYTES 37
+
+struct claim {
+	char ifname[IF_NAMESIZE];
+	struct ip_addr addr;
+};
+
+struct claims {
+	struct claim *items;
+	int count, room;
+};
+
+struct agent_estate {
+	const char *run_dir;
+	struct address_port *port;
+	char boot_id[BOOT_ID_BYTES];
+	struct claims claims;  /* as in the file */
+	struct claims allowed; /* what the snapshots name: an engine can have added no other */
+	struct agent_estate_entry *entries[ENGINE_ROUTERS_MAX];
+	int count;
+};
+
+/* Addresses do not outlive the kernel, so neither does the file (a run directory on a disk). */
+static void read_boot_id(char boot_id[BOOT_ID_BYTES])
+{
+	FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
+
+	if (!file || !fgets(boot_id, BOOT_ID_BYTES, file))
+		snprintf(boot_id, BOOT_ID_BYTES, "unknown");
+	if (file)
+		fclose(file);
+}
+
+static bool is_claimed(const struct claims *claims, const char *ifname, const struct ip_addr *addr)
+{
+	for (int i = 0; i < claims->count; i++)
+		if (ip_equal(&claims->items[i].addr, addr) &&
+		    !strcmp(claims->items[i].ifname, ifname))
+			return true;
+	return false;
+}
+
+static int add_claim(struct claims *claims, const char *ifname, const struct ip_addr *addr)
+{
+	if (is_claimed(claims, ifname, addr))
+		return 0;
+	if (claims->count == CLAIMS_MAX)
+		return -ENOSPC;
+	if (claims->count == claims->room) {
+		int room = claims->room ? 2 * claims->room : 64;
+		struct claim *more =
+			reallocarray(claims->items, (size_t)room, sizeof *claims->items);
+
+		if (!more)
+			return -ENOMEM;
+		claims->items = more;
+		claims->room = room;
+	}
+	snprintf(claims->items[claims->count].ifname, IF_NAMESIZE, "%s", ifname);
+	claims->items[claims->count].addr = *addr;
+	claims->count++;
+	return 0;
+}
+
+static int read_claims(struct agent_estate *estate)
+{
+	int dirfd = open(estate->run_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	char *text = NULL, *rest, *line;
+	size_t size;
+	int error;
+
+	if (dirfd < 0)
+		return -errno;
+	error = durable_read(dirfd, CLAIMS_FILE, CLAIMS_BYTES_MAX, &text, &size);
+	close(dirfd);
+	if (error == -ENOENT)
+		return 0;
+	if (error) {
+		log_warn("%s/%s cannot be read (%s): addresses left by an earlier run are known "
+			 "by the kernel's mark alone",
+			 estate->run_dir, CLAIMS_FILE, strerror(-error));
+		return 0;
+	}
+	rest = text;
+	while ((line = strsep(&rest, "\n"))) {
+		char ifname[IF_NAMESIZE], address[IP_TEXT_MAX], boot_id[BOOT_ID_BYTES];
+		struct ip_addr addr;
+
+		if (sscanf(line, "boot %36s", boot_id) == 1) {
+			if (strcmp(boot_id, estate->boot_id) != 0)
+				break; /* another kernel's: nothing of it is left */
+		} else if (sscanf(line, "address %15s %45s", ifname, address) == 2 &&
+			   ip_parse(address, &addr)) {
+			error = add_claim(&estate->claims, ifname, &addr);
+			if (error)
+				break;
+		} else if (*line) {
+			log_warn("%s/%s: a line that is not ours: \"%.60s\"", estate->run_dir,
+				 CLAIMS_FILE, line);
+		}
+	}
+	free(text);
+	return error;
+}
+
+static int write_claims(const struct agent_estate *estate, const struct claims *claims)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+	int dirfd, error;
+
+	if (!out)
+		return -ENOMEM;
+	fprintf(out, "boot %s\n", estate->boot_id);
+	for (int i = 0; i < claims->count; i++) {
+		char address[IP_TEXT_MAX];
+
+		fprintf(out, "address %s %s\n", claims->items[i].ifname,
+			ip_format(&claims->items[i].addr, address));
+	}
+	if (fclose(out)) {
+		free(text);
+		return -ENOMEM;
+	}
+	dirfd = open(estate->run_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	error = dirfd < 0 ? -errno : durable_write(dirfd, CLAIMS_FILE, text, size, 0644);
+	if (dirfd >= 0)
+		close(dirfd);
+	free(text);
+	return error;
+}
+
+int agent_estate_new(const char *run_dir, struct agent_estate **ret_estate)
+{
+	struct agent_estate *estate = calloc(1, sizeof *estate);
+	int error;
+
+	if (!estate)
+		return -ENOMEM;
+	estate->run_dir = run_dir;
+	read_boot_id(estate->boot_id);
+	error = address_port_new(&estate->port);
+	if (!error)
+		error = read_claims(estate);
+	if (error) {
+		agent_estate_free(estate);
+		return error;
+	}
+	*ret_estate = estate;
+	return 0;
+}
+
+struct agent_estate *agent_estate_free(struct agent_estate *estate)
+{
+	if (!estate)
+		return NULL;
+	for (int i = 0; i < estate->count; i++) {
+		if (estate->entries[i]->socket_fd >= 0)
+			close(estate->entries[i]->socket_fd);
+		free(estate->entries[i]);
+	}
+	address_port_free(estate->port);
+	free(estate->claims.items);
+	free(estate->allowed.items);
+	free(estate);
+	return NULL;
+}
+
+/* The interface on which this node serves router v, or NULL if it takes no part. */
+static const char *own_interface(const struct conf *conf, const struct conf_vrrp *v)
+{
+	return v->priorities[conf->self] ? v->interfaces[conf->self] : NULL;
+}
+
+struct look {
+	const struct claims *claims;
+	const struct conf *conf;
+	struct claims *present; /* collects, instead of removing */
+	bool keeps_protocol;
+};
+
+static bool is_mine(void *ctx, int ifindex, const struct ip_prefix *prefix, uint8_t protocol)
+{
+	const struct look *look = ctx;
+	char ifname[IF_NAMESIZE];
+
+	if (!if_indextoname((unsigned)ifindex, ifname))
+		return false;
+	/* With the mark, the mark decides; and the file or the configuration says that it is this
+	 * agent's and not that of another cluster on the same host. */
+	if (look->keeps_protocol && protocol != ADDRESS_PROTOCOL)
+		return false;
+	if (is_claimed(look->claims, ifname, &prefix->addr))
+		return true;
+	if (!look->keeps_protocol)
+		return false;
+	for (int i = 0; i < look->conf->vrrps_count; i++) {
+		const struct conf_vrrp *v = &look->conf->vrrps[i];
+		const char *interface = own_interface(look->conf, v);
+
+		if (!interface || strcmp(interface, ifname) != 0)
+			continue;
+		for (int j = 0; j < v->vips_count; j++)
+			if (ip_equal(&v->vips[j].addr, &prefix->addr))
+				return true;
+	}
+	return false;
+}
+
+int agent_estate_sweep(struct agent_estate *estate, const struct conf *conf)
+{
+	struct look look = {
+		.claims = &estate->claims, .conf = conf, .keeps_protocol = netmon_keeps_protocol()};
+
+	return address_sweep(estate->port, is_mine, &look);
+}
+
+/* Only looks: never says yes, so that nothing is removed. */
+static bool note_present(void *ctx, int ifindex, const struct ip_prefix *prefix, uint8_t protocol)
+{
+	struct look *look = ctx;
+	char ifname[IF_NAMESIZE];
+
+	if ((!look->keeps_protocol || protocol != ADDRESS_PROTOCOL) &&
+	    if_indextoname((unsigned)ifindex, ifname) &&
+	    add_claim(look->present, ifname, &prefix->addr))
+		log_warn("too many addresses on this host to remember them all");
+	return false;
+}
+
+int agent_estate_claim(struct agent_estate *estate, const struct conf *conf, bool keep_old)
+{
+	struct claims present = {0}, claims = {0}, allowed = {0};
+	const struct claims *old = &estate->claims;
+	struct look look = {.present = &present, .keeps_protocol = netmon_keeps_protocol()};
+	int error = address_sweep(estate->port, note_present, &look);
+
+	if (error > 0)
+		error = 0;
+	for (int i = 0; keep_old && i < old->count && !error; i++)
+		error = add_claim(&claims, old->items[i].ifname, &old->items[i].addr);
+	for (int i = 0; keep_old && i < estate->allowed.count && !error; i++)
+		error = add_claim(&allowed, estate->allowed.items[i].ifname,
+				  &estate->allowed.items[i].addr);
+	for (int i = 0; i < conf->vrrps_count; i++) {
+		const struct conf_vrrp *v = &conf->vrrps[i];
+		const char *interface = own_interface(conf, v);
+
+		for (int j = 0; interface && j < v->vips_count && !error; j++) {
+			error = add_claim(&allowed, interface, &v->vips[j].addr);
+			/* Somebody else's already, and not ours from before: where the kernel
+			 * keeps no mark, a later start could not tell it from ours. */
+			if (!look.keeps_protocol &&
+			    is_claimed(&present, interface, &v->vips[j].addr) &&
+			    !is_claimed(old, interface, &v->vips[j].addr))
+				continue;
+			if (!error)
+				error = add_claim(&claims, interface, &v->vips[j].addr);
+		}
+	}
+	if (!error)
+		error = write_claims(estate, &claims);
+	free(present.items);
+	if (error) { /* the old claims stand */
+		free(claims.items);
+		free(allowed.items);
+		return error;
+	}
+	free(estate->claims.items);
+	free(estate->allowed.items);
+	estate->claims = claims;
+	estate->allowed = allowed;
+	return 0;
+}
+
+static struct agent_estate_entry *find(struct agent_estate *estate, uint32_t id)
+{
+	for (int i = 0; i < estate->count; i++)
+		if (estate->entries[i]->record.id == id)
+			return estate->entries[i];
+	return NULL;
+}
+
+/* The entry for id; made if there is none. NULL: no room, or no memory. */
+static struct agent_estate_entry *want(struct agent_estate *estate, uint32_t id)
+{
+	struct agent_estate_entry *entry = find(estate, id);
+
+	if (entry || estate->count == ENGINE_ROUTERS_MAX)
+		return entry;
+	entry = calloc(1, sizeof *entry);
+	if (!entry)
+		return NULL;
+	entry->record.id = id;
+	entry->socket_fd = -1;
+	estate->entries[estate->count++] = entry;
+	return entry;
+}
+
+int agent_estate_record(struct agent_estate *estate, const uint8_t *bytes, size_t size)
+{
+	struct agent_record record;
+	struct agent_estate_entry *entry;
+
+	if (!agent_record_decode(bytes, size, &record))
+		return -EPROTO;
+	/* The engine may be in a stranger's hands: only what it may add can be taken off. */
+	for (int i = 0; i < record.addresses_count; i++) {
+		const struct ip_addr *addr = &record.addresses[i].prefix.addr;
+		char ifname[IF_NAMESIZE];
+
+		if (!if_indextoname((unsigned)record.addresses[i].ifindex, ifname))
+			continue; /* it went with its interface */
+		if (!is_claimed(&estate->allowed, ifname, addr))
+			return -EPROTO;
+		if (is_claimed(&estate->claims, ifname, addr))
+			continue;
+		/* It was somebody else's when the file was written, and is ours by now. */
+		if (add_claim(&estate->claims, ifname, addr) ||
+		    write_claims(estate, &estate->claims))
+			log_err("%s/%s cannot be written: after a crash %s may stay where it is",
+				estate->run_dir, CLAIMS_FILE, ifname);
+	}
+	entry = want(estate, record.id);
+	if (!entry)
+		return -ENOSPC;
+	entry->record = record;
+	return 0;
+}
+
+static void drop(struct agent_estate *estate, struct agent_estate_entry *entry)
+{
+	for (int i = 0; i < estate->count; i++)
+		if (estate->entries[i] == entry)
+			estate->entries[i] = estate->entries[--estate->count];
+	if (entry->socket_fd >= 0)
+		close(entry->socket_fd);
+	free(entry);
+}
+
+void agent_estate_forget(struct agent_estate *estate, uint32_t id)
+{
+	struct agent_estate_entry *entry = find(estate, id);
+
+	if (entry)
+		drop(estate, entry);
+}
+
+void agent_estate_socket(struct agent_estate *estate, uint32_t id, int fd)
+{
+	struct agent_estate_entry *entry = want(estate, id);
+
+	if (!entry) {
+		close(fd);
+		return;
+	}
+	if (entry->socket_fd >= 0)
+		close(entry->socket_fd);
+	entry->socket_fd = fd;
+}
+
+void agent_estate_advert(struct agent_estate *estate, uint32_t id, uint64_t last_advert_us)
+{
+	struct agent_estate_entry *entry = find(estate, id);
+
+	if (entry)
+		entry->record.last_advert_us = last_advert_us;
+}
+
+bool agent_estate_can_resume(const struct agent_estate_entry *entry, const struct conf *conf,
+			     uint64_t now_us)
+{
+	const struct agent_record *record = &entry->record;
+	int place = conf_vrrp_index(conf, record->name);
+	const struct conf_vrrp *v;
+
+	if (record->state != VRRP_MASTER || entry->socket_fd < 0 || !record->last_advert_us ||
+	    now_us - record->last_advert_us >= 2 * record->advert_int_us || place < 0)
+		return false;
+	v = &conf->vrrps[place];
+	return own_interface(conf, v) && !strcmp(own_interface(conf, v), record->interface) &&
+	       v->vrid == record->vrid && v->version == record->version;
+}
+
+int agent_estate_count(const struct agent_estate *estate)
+{
+	return estate->count;
+}
+
+const struct agent_estate_entry *agent_estate_at(const struct agent_estate *estate, int at)
+{
+	return estate->entries[at];
+}
+
+void agent_estate_execute(struct agent_estate *estate, int at)
+{
+	struct agent_estate_entry *entry = estate->entries[at];
+	const struct agent_record *record = &entry->record;
+	int removed = 0, sent = 0;
+
+	/* The addresses go first: whoever hears the will may take them at once. */
+	for (int i = 0; i < record->addresses_count; i++) {
+		const struct agent_record_address *address = &record->addresses[i];
+		char text[IP_TEXT_MAX];
+		int error = address_remove(estate->port, address->ifindex, &address->prefix);
+
+		if (!error)
+			removed++;
+		else if (error != -EADDRNOTAVAIL && error != -ENODEV)
+			log_err("%s: %s cannot be removed: %s", record->name,
+				ip_format(&address->prefix.addr, text), strerror(-error));
+	}
+	for (int i = 0; i < record->wills_count && entry->socket_fd >= 0; i++) {
+		const struct agent_record_will *will = &record->wills[i];
+		int error = vrrp_sock_send(entry->socket_fd, record->ifindex, &record->source,
+					   &will->destination, will->bytes, will->size);
+
+		if (!error)
+			sent++;
+		else
+			log_warn("%s: the last will cannot be sent: %s", record->name,
+				 strerror(-error));
+	}
+	if (removed || sent)
+		log_warn("%s: the engine is gone: %d addresses removed, %d last wills sent",
+			 record->name, removed, sent);
+	drop(estate, entry);
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * agent_estate: what an engine leaves behind, kept by the runner.
+ *
+ * Three things: the records and sockets of its virtual routers, while it lives; the last wills,
+ * that are carried out when it dies; and a file "addresses" in the run directory, with every
+ * address that we may add, written before an engine may add it. From that file, and from the
+ * kernel's mark (see address.h), a start after a crash knows which addresses are ours, and no
+ * address of anybody else is ever touched: one that was there before is not in the file, and does
+ * not carry the mark.
+ *
+ *   agent_estate_new(), agent_estate_sweep() once, agent_estate_claim() for each snapshot before an
+ *   engine sees it; then the engine's messages as they come.
+ */
+#ifndef TANDEM_AGENT_ESTATE_H
+#define TANDEM_AGENT_ESTATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "agent/agent_record.h"
+#include "shared/conf.h"
+
+struct agent_estate;
+
+struct agent_estate_entry {
+	struct agent_record record;
+	int socket_fd; /* -1: none has come */
+};
+
+/* run_dir is borrowed for ever. Reads the file of an earlier run; a wrong one is logged and taken
+ * as empty. */
+int agent_estate_new(const char *run_dir, struct agent_estate **ret_estate);
+struct agent_estate *agent_estate_free(struct agent_estate *estate);
+
+/* Takes off every address of ours; only when no engine runs. Returns how many, or -errno. */
+int agent_estate_sweep(struct agent_estate *estate, const struct conf *conf);
+/* Says durably that an engine may add the addresses of conf. keep_old: those of the snapshots
+ * before it may still be there as well. */
+int agent_estate_claim(struct agent_estate *estate, const struct conf *conf, bool keep_old);
+
+/* From the engine. -EPROTO: not a record; -ENOSPC: more routers than can be. */
+int agent_estate_record(struct agent_estate *estate, const uint8_t *bytes, size_t size);
+void agent_estate_forget(struct agent_estate *estate, uint32_t id);
+void agent_estate_socket(struct agent_estate *estate, uint32_t id, int fd); /* takes fd over */
+void agent_estate_advert(struct agent_estate *estate, uint32_t id, uint64_t last_advert_us);
+
+/* Can a new engine with conf go on as Master where this one stopped? Its last advert must be
+ * younger than two intervals, and conf must name the same router. */
+bool agent_estate_can_resume(const struct agent_estate_entry *entry, const struct conf *conf,
+			     uint64_t now_us);
+int agent_estate_count(const struct agent_estate *estate);
+const struct agent_estate_entry *agent_estate_at(const struct agent_estate *estate, int at);
+/* Takes the addresses off, sends the last wills, and forgets the router: the entry that was the
+ * last one is now at this place. */
+void agent_estate_execute(struct agent_estate *estate, int at);
+
+#endif

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * announce: tells a network where an address now lives, and hears who else says so.
+ *
+ * A port around AF_PACKET. Announcements are gratuitous ARP in the request form (sender and target
+ * address equal, target hardware address zero): the form that Linux clients take at once, whatever
+ * the age of their entry; the reply form with a broadcast target is ignored by a young one.
+ */
+#ifndef TANDEM_ANNOUNCE_H
+#define TANDEM_ANNOUNCE_H
+
+#include <stdint.h>
+
+#include "shared/ip.h"
+
+/* One socket sends on any interface; it never receives. */
+int announce_open(int *ret_fd);
+/* A negative errno: -ENETDOWN, -ENODEV, -ENOBUFS ... as the kernel says. */
+int announce_send(int fd, int ifindex, const uint8_t mac[6], const struct ip_addr *addr);
+
+/* A socket that receives the interface's ARP, for as long as it is open. */
+int announce_listen(int ifindex, int *ret_fd);
+/* Takes one packet. 0: *ret_addr is the sender address of an ARP packet that another station than
+ * own_mac sent. -EAGAIN: nothing is queued. -EBADMSG: a packet that says nothing; ask again. */
+int announce_receive(int fd, const uint8_t own_mac[6], struct ip_addr *ret_addr);
+
+#endif

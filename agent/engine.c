@@ -1,0 +1,753 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/engine.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <linux/capability.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "agent/announce.h"
+#include "agent/engine_private.h"
+#include "shared/log.h"
+
+#define BEAT_US_MIN 33000
+#define BEAT_US_MAX 100000
+#define SECOND_US 1000000
+#define REPORT_US 60000000 /* refused adverts are logged so often */
+#define PAUSE_US_MIN 50000 /* of the whole host: less is the clocks' own unrest */
+
+uint64_t engine_beat_us(const struct conf *conf)
+{
+	uint64_t beat_us = BEAT_US_MAX;
+
+	for (int i = 0; i < conf->vrrps_count; i++)
+		if (conf->vrrps[i].priorities[conf->self] &&
+		    conf->vrrps[i].advert_int_us / 2 < beat_us)
+			beat_us = conf->vrrps[i].advert_int_us / 2;
+	return beat_us < BEAT_US_MIN ? BEAT_US_MIN : beat_us;
+}
+
+static int64_t clock_us(clockid_t clock)
+{
+	struct timespec ts;
+
+	clock_gettime(clock, &ts);
+	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+bool engine_look(struct engine *engine)
+{
+	return arrival_look(&engine->arrival, clock_us(CLOCK_MONOTONIC), clock_us(CLOCK_REALTIME));
+}
+
+void engine_tell(struct engine *engine, enum engine_msg type, const struct wire_writer *w, int fd)
+{
+	int error;
+
+	if (!engine->channel)
+		return;
+	assert(!w || wire_writer_ok(w));
+	error = msg_send(engine->channel, (uint16_t)type, w ? w->data : NULL, w ? w->at : 0, fd);
+	if (error && error != -EPIPE)
+		log_err("a message to the runner is lost (%s)", strerror(-error));
+}
+
+static void tell_number(struct engine *engine, enum engine_msg type, uint32_t number)
+{
+	uint8_t bytes[4];
+	struct wire_writer w;
+
+	wire_writer_init(&w, bytes, sizeof bytes);
+	wire_put_u32(&w, number);
+	engine_tell(engine, type, &w, -1);
+}
+
+/* ---- beats ---- */
+
+/* Suspended, or paused with its container: CLOCK_MONOTONIC stood still meanwhile, and only the
+ * clock that counts sleep too shows it. */
+static void notice_pause(struct engine *engine)
+{
+	int64_t offset_us = clock_us(CLOCK_BOOTTIME) - clock_us(CLOCK_MONOTONIC);
+	int64_t pause_us = offset_us - engine->boot_offset_us;
+
+	engine->boot_offset_us = offset_us;
+	if (pause_us < PAUSE_US_MIN)
+		return;
+	log_warn("this host was away for %lld ms", (long long)pause_us / 1000);
+	for (struct engine_router *router = engine->routers; router; router = router->next)
+		if (router->started && !router->stopped)
+			engine_router_away(router, (uint64_t)pause_us);
+}
+
+static void on_beat_timer(void *ctx)
+{
+	struct engine *engine = ctx;
+	static uint8_t bytes[16 + ENGINE_ROUTERS_MAX * 12];
+	struct wire_writer w;
+	unsigned count = 0;
+
+	notice_pause(engine);
+	engine_look(engine);
+	for (const struct engine_router *router = engine->routers; router; router = router->next)
+		count += router->fsm.state == VRRP_MASTER;
+	wire_writer_init(&w, bytes, sizeof bytes);
+	wire_put_u64(&w, loop_now_us(engine->loop));
+	wire_put_u16(&w, (uint16_t)count);
+	for (const struct engine_router *router = engine->routers; router; router = router->next) {
+		if (router->fsm.state != VRRP_MASTER)
+			continue;
+		wire_put_u32(&w, router->id);
+		wire_put_u64(&w, router->fsm.sent_us);
+	}
+	engine_tell(engine, ENGINE_MSG_BEAT, &w, -1);
+	loop_timer_set(engine->beat_timer,
+		       loop_now_us(engine->loop) + engine_beat_us(engine->snapshot->conf.conf));
+}
+
+static void on_second(void *ctx)
+{
+	struct engine *engine = ctx;
+	uint64_t now_us = loop_now_us(engine->loop);
+	bool report = now_us - engine->reported_us >= REPORT_US;
+
+	for (struct engine_router *router = engine->routers; router; router = router->next) {
+		engine_vips_renew(router);
+		if (report)
+			engine_packets_report(router);
+	}
+	if (report)
+		engine->reported_us = now_us;
+	loop_timer_set(engine->second_timer, now_us + SECOND_US);
+}
+
+/* ---- routers come and go ---- */
+
+void engine_soon(struct engine *engine)
+{
+	loop_timer_set(engine->soon_timer, loop_now_us(engine->loop));
+}
+
+static void say_left(struct engine *engine)
+{
+	if (!engine->leaving || engine->routers || engine->left_said)
+		return;
+	engine->left_said = true;
+	if (engine->runner_gone)
+		loop_quit(engine->loop, 1);
+	else
+		engine_tell(engine, ENGINE_MSG_LEFT, NULL, -1); /* it answers by closing */
+}
+
+static void reap(struct engine *engine)
+{
+	bool older = false;
+
+	for (struct engine_router **link = &engine->routers; *link;) {
+		struct engine_router *router = *link;
+
+		if (router->stopped) {
+			*link = router->next;
+			tell_number(engine, ENGINE_MSG_FORGET, router->id);
+			engine_router_free(router);
+			continue;
+		}
+		older = older || router->snapshot != engine->snapshot;
+		link = &router->next;
+	}
+	if (!older && engine->snapshot)
+		tell_number(engine, ENGINE_MSG_RELEASE, engine->snapshot->conf.number);
+	say_left(engine);
+}
+
+static void on_soon(void *ctx)
+{
+	struct engine *engine = ctx;
+	bool look = engine->look_due, stopped = false;
+
+	engine->look_due = false;
+	for (struct engine_router *router = engine->routers; router; router = router->next) {
+		if (look)
+			engine_router_look(router);
+		if (router->address_lost && router->started && !router->stopped) {
+			router->address_lost = false;
+			engine_router_event(router, VRRP_EV_ADDRESS_LOST);
+		}
+		stopped = stopped || router->stopped;
+	}
+	if (stopped)
+		reap(engine);
+}
+
+static void on_link(void *ctx, const struct netmon_link *link, bool gone)
+{
+	struct engine *engine = ctx;
+
+	log_debug("interface %s: %s", link->name, gone ? "gone" : link->up ? "up" : "down");
+	engine->look_due = true;
+	engine_soon(engine);
+}
+
+static void on_address(void *ctx, const struct netmon_address *address, bool gone)
+{
+	struct engine *engine = ctx;
+
+	if (gone)
+		for (struct engine_router *router = engine->routers; router; router = router->next)
+			engine_vips_gone(router, address);
+	/* A source address may have come or gone; our own service addresses are none. */
+	if (address->protocol != ADDRESS_PROTOCOL) {
+		engine->look_due = true;
+		engine_soon(engine);
+	}
+}
+
+/* What an engine before this one left of the router; fd is then the caller's. */
+static struct agent_record *take_record(struct engine *engine, const char *name, int *ret_fd)
+{
+	for (int i = 0; i < engine->records_count; i++) {
+		struct agent_record *record = engine->records[i];
+
+		if (!record || strcmp(record->name, name) != 0)
+			continue;
+		*ret_fd = engine->record_fds[i];
+		engine->records[i] = NULL;
+		engine->record_fds[i] = -1;
+		return record;
+	}
+	return NULL;
+}
+
+static int start_router(struct engine *engine, int place)
+{
+	const char *name = engine->snapshot->conf.conf->vrrps[place].name;
+	struct engine_router *router, **link;
+	struct agent_record *record;
+	int fd = -1, error = engine_router_new(engine, engine->snapshot, place, &router);
+
+	if (error)
+		return error;
+	for (link = &engine->routers; *link; link = &(*link)->next)
+		;
+	*link = router;
+	record = take_record(engine, name, &fd);
+	if (record)
+		router->id = record->id;
+	engine_router_start(router, record, fd);
+	free(record);
+	return 0;
+}
+
+static int start_check(struct engine *engine, int place, struct engine_check **link)
+{
+	const char *name = engine->snapshot->conf.conf->checks[place].name;
+	struct engine_check *check;
+	int error = engine_check_new(engine, engine->snapshot, place, &check);
+
+	if (error)
+		return error;
+	check->next = *link;
+	*link = check;
+	/* What was known before a restart of the engine stays known. */
+	for (int i = 0; i < engine->health_count && !engine->started; i++)
+		if (!strcmp(engine->health[i].name, name) &&
+		    engine->health[i].state != HEALTH_UNDETERMINED)
+			health_fsm_result(&check->health,
+					  engine->health[i].state == HEALTH_UP ? HEALTH_OK
+									       : HEALTH_FAILED,
+					  loop_now_us(engine->loop));
+	engine_check_start(check);
+	return 0;
+}
+
+static int apply_checks(struct engine *engine)
+{
+	const struct conf *conf = engine->snapshot->conf.conf;
+	struct engine_check *old = engine->checks, **link = &engine->checks;
+	int error = 0;
+
+	/* In the order of the file; those that stay the same go on. */
+	engine->checks = NULL;
+	for (int i = 0; i < conf->checks_count && !error; i++) {
+		struct engine_check **at = &old;
+
+		while (*at && !engine_check_is(*at, &conf->checks[i]))
+			at = &(*at)->next;
+		if (*at) {
+			struct engine_check *check = *at;
+
+			*at = check->next;
+			check->next = NULL;
+			*link = check;
+			engine_check_reload(check, engine->snapshot, i);
+		} else {
+			error = start_check(engine, i, link);
+		}
+		if (*link)
+			link = &(*link)->next;
+	}
+	while (old) {
+		struct engine_check *next = old->next;
+
+		engine_check_free(old);
+		old = next;
+	}
+	return error;
+}
+
+static bool is_running(const struct engine *engine, int place)
+{
+	for (const struct engine_router *router = engine->routers; router; router = router->next)
+		if (router->snapshot == engine->snapshot && router->place == place &&
+		    !router->leaving)
+			return true;
+	return false;
+}
+
+/* The difference between what runs and the snapshot: what stays, what leaves, what is new. */
+static int apply_routers(struct engine *engine)
+{
+	const struct conf *conf = engine->snapshot->conf.conf;
+	int error = 0;
+
+	for (struct engine_router *router = engine->routers; router; router = router->next) {
+		int place = conf_vrrp_index(conf, router->conf->name);
+
+		if (router->leaving)
+			continue;
+		if (place >= 0 && engine_router_is(router, engine->snapshot, place)) {
+			engine_router_reload(router, engine->snapshot, place);
+		} else {
+			log_notice("%s: no longer so in the configuration: it is given up",
+				   router->conf->name);
+			engine_router_stop(router);
+		}
+	}
+	for (int i = 0; i < conf->vrrps_count && !error; i++)
+		if (conf->vrrps[i].priorities[conf->self] && !is_running(engine, i))
+			error = start_router(engine, i);
+	engine_soon(engine);
+	reap(engine);
+	return error;
+}
+
+static void apply(struct engine *engine)
+{
+	int error;
+
+	engine->applying = true;
+	error = apply_checks(engine);
+	engine->applying = false;
+	if (!error)
+		error = apply_routers(engine);
+	log_set_level(engine->snapshot->conf.conf->log_level);
+	if (error) {
+		/* The runner starts another engine with this same snapshot. */
+		log_err("the configuration cannot be applied: %s", strerror(-error));
+		loop_quit(engine->loop, 1);
+	}
+}
+
+/* ---- what the runner says ---- */
+
+static bool take_snapshot(struct engine *engine, struct wire_reader *in, int fd)
+{
+	uint32_t number = wire_get_u32(in);
+	char node[CONF_NAME_BYTES_MAX + 1];
+	struct conf_snapshot received;
+	struct agent_snapshot *snapshot;
+
+	wire_get_string_into(in, node, sizeof node);
+	if (!wire_reader_done(in) || fd < 0) {
+		if (fd >= 0)
+			close(fd);
+		return false;
+	}
+	if (conf_snapshot_receive(number, node, fd, &received))
+		return false;
+	snapshot = agent_snapshot_new(&received);
+	if (!snapshot) {
+		conf_snapshot_release(&received);
+		return false;
+	}
+	agent_snapshot_drop(engine->snapshot);
+	engine->snapshot = snapshot;
+	if (engine->started && !engine->leaving)
+		apply(engine);
+	return true;
+}
+
+static bool take_left_record(struct engine *engine, const uint8_t *payload, size_t size)
+{
+	struct agent_record *record;
+
+	if (engine->records_count == ENGINE_ROUTERS_MAX || engine->started)
+		return false;
+	record = malloc(sizeof *record);
+	if (!record || !agent_record_decode(payload, size, record)) {
+		free(record);
+		return false;
+	}
+	engine->record_fds[engine->records_count] = -1;
+	engine->records[engine->records_count++] = record;
+	if (record->id >= engine->next_router_id)
+		engine->next_router_id = record->id + 1;
+	return true;
+}
+
+static bool take_left_socket(struct engine *engine, struct wire_reader *in, int fd)
+{
+	uint32_t id = wire_get_u32(in);
+
+	for (int i = 0; wire_reader_done(in) && fd >= 0 && i < engine->records_count; i++) {
+		if (engine->records[i]->id == id && engine->record_fds[i] < 0) {
+			engine->record_fds[i] = fd;
+			return true;
+		}
+	}
+	if (fd >= 0)
+		close(fd);
+	return false;
+}
+
+static bool take_health(struct engine *engine, struct wire_reader *in)
+{
+	int at = engine->health_count;
+
+	if (at == CONF_CHECKS_MAX)
+		return false;
+	wire_get_string_into(in, engine->health[at].name, sizeof engine->health[at].name);
+	engine->health[at].state = wire_get_u8(in);
+	if (!wire_reader_done(in) || engine->health[at].state >= HEALTH_STATES)
+		return false;
+	engine->health_count++;
+	return true;
+}
+
+static bool take_check_done(struct engine *engine, struct wire_reader *in)
+{
+	uint32_t run = wire_get_u32(in);
+	unsigned outcome = wire_get_u8(in);
+	char words[ENGINE_DETAIL_BYTES];
+
+	wire_get_string_into(in, words, sizeof words);
+	if (!wire_reader_done(in) || outcome >= ENGINE_CHECK_OUTCOMES)
+		return false;
+	/* The check may have gone in a reload meanwhile. */
+	for (struct engine_check *check = engine->checks; check; check = check->next) {
+		if (check->run == run) {
+			engine_check_done(check, (enum engine_check_outcome)outcome, words);
+			break;
+		}
+	}
+	return true;
+}
+
+static bool take_hook_done(struct engine *engine, struct wire_reader *in)
+{
+	char name[CONF_NAME_BYTES_MAX + 1];
+	static struct engine_hook hook;
+
+	wire_get_string_into(in, name, sizeof name);
+	wire_get_string_into(in, hook.name, sizeof hook.name);
+	wire_get_string_into(in, hook.state, sizeof hook.state);
+	hook.ok = wire_get_u8(in) != 0;
+	hook.at_us = wire_get_u64(in);
+	wire_get_string_into(in, hook.outcome, sizeof hook.outcome);
+	wire_get_string_into(in, hook.output, sizeof hook.output);
+	if (!wire_reader_done(in))
+		return false;
+	hook.known = true;
+	for (struct engine_router *router = engine->routers; router; router = router->next)
+		if (!strcmp(router->conf->name, name))
+			router->hook = hook;
+	return true;
+}
+
+static bool take_reload_done(struct engine *engine, struct wire_reader *in)
+{
+	uint32_t request = wire_get_u32(in);
+	bool ok = wire_get_u8(in) != 0;
+	size_t size;
+	const char *text = wire_get_string(in, &size);
+
+	if (!wire_reader_done(in))
+		return false;
+	for (int i = 0; i < CTL_CLIENTS_MAX; i++) {
+		struct engine_waiter *waiter = &engine->waiters[i];
+		struct ctl_client *client = waiter->client;
+
+		if (!client || waiter->request != request)
+			continue;
+		waiter->client = NULL;
+		if (ok)
+			ctl_answer(client, json_pack("{s:b s:i s:s%}", "ok", 1, "snapshot",
+						     (int)engine->snapshot->conf.number, "problems",
+						     text, size));
+		else
+			ctl_answer(client,
+				   json_pack("{s:b s:s s:s s:s%}", "ok", 0, "code", "configuration",
+					     "error",
+					     "the file has errors: the agent keeps the one before; "
+					     "correct it and reload again",
+					     "problems", text, size));
+	}
+	return true;
+}
+
+static void leave(struct engine *engine)
+{
+	engine->leaving = true;
+	for (struct engine_router *router = engine->routers; router; router = router->next)
+		engine_router_stop(router);
+	reap(engine);
+}
+
+/* An agent that has seen its configuration: from here on there are routers. */
+static bool start(struct engine *engine)
+{
+	if (engine->started || !engine->snapshot)
+		return false;
+	apply(engine);
+	engine->started = true;
+	for (int i = 0; i < engine->records_count; i++) {
+		/* The runner has looked whether they fit, so none should be left over. */
+		if (engine->records[i])
+			log_err("%s: nobody goes on with it", engine->records[i]->name);
+		free(engine->records[i]);
+		if (engine->record_fds[i] >= 0)
+			close(engine->record_fds[i]);
+	}
+	engine->records_count = 0;
+	on_beat_timer(engine);
+	on_second(engine);
+	return true;
+}
+
+static void on_message(void *ctx, uint16_t type, const uint8_t *payload, size_t size, int fd)
+{
+	struct engine *engine = ctx;
+	struct wire_reader in;
+	bool good = false;
+
+	wire_reader_init(&in, payload, size);
+	switch ((enum runner_msg)type) {
+	case RUNNER_MSG_SNAPSHOT:
+		good = take_snapshot(engine, &in, fd);
+		fd = -1;
+		break;
+	case RUNNER_MSG_RECORD:
+		good = take_left_record(engine, payload, size);
+		break;
+	case RUNNER_MSG_SOCKET:
+		good = take_left_socket(engine, &in, fd);
+		fd = -1;
+		break;
+	case RUNNER_MSG_HEALTH:
+		good = take_health(engine, &in);
+		break;
+	case RUNNER_MSG_START:
+		good = start(engine);
+		break;
+	case RUNNER_MSG_CHECK_DONE:
+		good = take_check_done(engine, &in);
+		break;
+	case RUNNER_MSG_HOOK_DONE:
+		good = take_hook_done(engine, &in);
+		break;
+	case RUNNER_MSG_RELOAD_DONE:
+		good = take_reload_done(engine, &in);
+		break;
+	case RUNNER_MSG_LEAVE:
+		good = true;
+		leave(engine);
+		break;
+	}
+	if (fd >= 0)
+		close(fd);
+	if (!good) {
+		log_err("the runner sent a message that means nothing (type %u)", type);
+		loop_quit(engine->loop, 1);
+	}
+}
+
+static void on_closed(void *ctx, int reason)
+{
+	struct engine *engine = ctx;
+
+	if (engine->left_said) {
+		loop_quit(engine->loop, 0);
+		return;
+	}
+	log_err("the runner is gone%s%s: leaving", reason ? ": " : "",
+		reason ? strerror(-reason) : "");
+	engine->runner_gone = true;
+	leave(engine);
+}
+
+static void on_stop_signal(void *ctx, const struct signalfd_siginfo *info)
+{
+	struct engine *engine = ctx;
+
+	(void)info;
+	/* The runner's death sends it; and whoever stops the engine alone gets a clean end too. */
+	if (engine->leaving)
+		return;
+	log_warn("the engine alone was told to stop");
+	engine->runner_gone = true;
+	leave(engine);
+}
+
+/* ---- the control socket ---- */
+
+void engine_ask_reload(struct engine *engine, struct ctl_client *client)
+{
+	for (int i = 0; i < CTL_CLIENTS_MAX; i++) {
+		if (engine->waiters[i].client)
+			continue;
+		if (++engine->next_request == 0)
+			engine->next_request = 1; /* 0 is nobody's */
+		engine->waiters[i].client = client;
+		engine->waiters[i].request = engine->next_request;
+		tell_number(engine, ENGINE_MSG_RELOAD, engine->next_request);
+		return;
+	}
+	ctl_fail(client, "busy", "too many reloads wait; try again");
+}
+
+static void on_request(void *ctx, struct ctl_client *client, const char *command,
+		       const json_t *request)
+{
+	struct engine *engine = ctx;
+
+	(void)request;
+	if (!engine->started)
+		ctl_fail(client, "starting", "the agent is starting; try again in a second");
+	else if (!strcmp(command, "status"))
+		ctl_answer(client, engine_status(engine));
+	else if (!strcmp(command, "reload"))
+		engine_ask_reload(engine, client);
+	else
+		ctl_fail(client, "unknown-command",
+			 "tandem-agent does not know \"%s\"; it knows status and reload", command);
+}
+
+static void on_client_gone(void *ctx, struct ctl_client *client)
+{
+	struct engine *engine = ctx;
+
+	for (int i = 0; i < CTL_CLIENTS_MAX; i++)
+		if (engine->waiters[i].client == client)
+			engine->waiters[i].client = NULL;
+}
+
+/* ---- start and end ---- */
+
+/* Everything that only root may do, and then no longer root. */
+static int settle_in(const struct engine_start *start)
+{
+	const uint64_t keep = UINT64_C(1) << CAP_NET_ADMIN | UINT64_C(1) << CAP_NET_RAW;
+	int error = priv_realtime();
+
+	if (error)
+		log_warn("no real-time priority (%s): under load adverts may be late",
+			 strerror(-error));
+	error = priv_lock_memory();
+	if (error)
+		log_warn("memory cannot be locked (%s): under memory pressure adverts may be late",
+			 strerror(-error));
+	if (!start->user.uid)
+		return 0;
+	error = priv_drop(&start->user, keep);
+	/* Not SIGKILL: if the runner dies, the addresses are handed over in order. */
+	if (!error && prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0))
+		error = -errno;
+	return error;
+}
+
+static void release(struct engine *engine)
+{
+	for (struct engine_router *router = engine->routers, *next; router; router = next) {
+		next = router->next;
+		engine_router_free(router);
+	}
+	for (struct engine_check *check = engine->checks, *next; check; check = next) {
+		next = check->next;
+		engine_check_free(check);
+	}
+	ctl_server_free(engine->ctl);
+	close(engine->listen_fd);
+	netmon_free(engine->netmon);
+	address_port_free(engine->addresses);
+	if (engine->announce_fd >= 0)
+		close(engine->announce_fd);
+	loop_timer_free(engine->beat_timer);
+	loop_timer_free(engine->second_timer);
+	loop_timer_free(engine->soon_timer);
+	msg_channel_free(engine->channel);
+	agent_snapshot_drop(engine->snapshot);
+}
+
+static int set_up(struct engine *engine, const struct engine_start *start)
+{
+	const struct msg_handlers messages = {
+		.on_message = on_message, .on_closed = on_closed, .ctx = engine};
+	const struct netmon_handlers news = {
+		.on_link = on_link, .on_address = on_address, .ctx = engine};
+	struct loop_signal *signals;
+	int error = loop_new(&engine->loop);
+
+	if (!error)
+		error = loop_timer_new(engine->loop, on_beat_timer, engine, &engine->beat_timer);
+	if (!error)
+		error = loop_timer_new(engine->loop, on_second, engine, &engine->second_timer);
+	if (!error)
+		error = loop_timer_new(engine->loop, on_soon, engine, &engine->soon_timer);
+	if (!error)
+		error = loop_signal_add(engine->loop, SIGTERM, on_stop_signal, engine, &signals);
+	if (!error)
+		error = netmon_new(engine->loop, &news, &engine->netmon);
+	if (!error)
+		error = address_port_new(&engine->addresses);
+	if (!error)
+		error = announce_open(&engine->announce_fd);
+	if (!error)
+		error = ctl_server_new(engine->loop, start->listen_fd, on_request, on_client_gone,
+				       engine, &engine->ctl);
+	if (!error)
+		error = msg_channel_new(engine->loop, start->channel_fd, ENGINE_MSG_QUEUE_BYTES,
+					&messages, &engine->channel);
+	return error;
+}
+
+int engine_main(const struct engine_start *start)
+{
+	static struct engine engine;
+	int status, error;
+
+	/* A terminal's Ctrl-C goes to the runner as well, which asks for the orderly way. */
+	signal(SIGINT, SIG_IGN);
+	signal(SIGHUP, SIG_IGN);
+	engine.listen_fd = start->listen_fd;
+	engine.announce_fd = -1;
+	engine.next_router_id = 1;
+	engine.boot_offset_us = clock_us(CLOCK_BOOTTIME) - clock_us(CLOCK_MONOTONIC);
+	error = settle_in(start);
+	if (!error)
+		error = set_up(&engine, start);
+	if (error) {
+		log_err("the engine cannot start: %s", strerror(-error));
+		return 1;
+	}
+	engine.started_us = engine.reported_us = loop_now_us(engine.loop);
+	engine_look(&engine);
+	status = loop_run(engine.loop);
+	release(&engine);
+	loop_free(engine.loop);
+	return status < 0 ? 1 : status;
+}

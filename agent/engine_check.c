@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "agent/engine_private.h"
+#include "shared/log.h"
+
+/* A process that was seen to die is looked for so often, until the check has made up its mind: what
+ * is certain need not wait for the next interval, and a binary upgrade writes its pid file in less.
+ */
+#define RECHECK_US 20000
+/* A pid file older than the process that it names, by more than a clock may err. */
+#define STALE_SLACK_NS 2000000000u
+
+struct process {
+	int pid;
+	uint64_t start_ticks; /* since boot */
+	char comm[32];
+};
+
+struct pid_file {
+	int pid;
+	uint64_t mtime_ns, inode;
+};
+
+static void on_timer(void *ctx);
+
+int engine_check_new(struct engine *engine, struct agent_snapshot *snapshot, int place,
+		     struct engine_check **ret_check)
+{
+	struct engine_check *check = calloc(1, sizeof *check);
+	struct health_conf conf;
+	int error;
+
+	if (!check)
+		return -ENOMEM;
+	error = loop_timer_new(engine->loop, on_timer, check, &check->timer);
+	if (error) {
+		free(check);
+		return error;
+	}
+	check->engine = engine;
+	check->pidfd = -1;
+	check->snapshot = agent_snapshot_hold(snapshot);
+	check->place = place;
+	check->conf = &snapshot->conf.conf->checks[place];
+	conf = (struct health_conf){.fall = check->conf->fall,
+				    .rise = check->conf->rise,
+				    .init_fail = check->conf->init_fail};
+	health_fsm_init(&check->health, &conf, loop_now_us(engine->loop));
+	*ret_check = check;
+	return 0;
+}
+
+static void forget_process(struct engine_check *check)
+{
+	check->source = loop_fd_remove(check->source);
+	if (check->pidfd >= 0)
+		close(check->pidfd);
+	check->pidfd = -1;
+}
+
+struct engine_check *engine_check_free(struct engine_check *check)
+{
+	if (!check)
+		return NULL;
+	forget_process(check);
+	loop_timer_free(check->timer);
+	agent_snapshot_drop(check->snapshot);
+	free(check);
+	return NULL;
+}
+
+struct engine_check *engine_check_find(const struct engine *engine, const char *name)
+{
+	for (struct engine_check *check = engine->checks; check; check = check->next)
+		if (!strcmp(check->conf->name, name))
+			return check;
+	return NULL;
+}
+
+static bool same_text(const char *a, const char *b)
+{
+	return a == b || (a && b && !strcmp(a, b));
+}
+
+bool engine_check_is(const struct engine_check *check, const struct conf_check *conf)
+{
+	return check->conf->kind == conf->kind && same_text(check->conf->name, conf->name) &&
+	       same_text(check->conf->process, conf->process) &&
+	       same_text(check->conf->script.text, conf->script.text) &&
+	       same_text(check->conf->script.user, conf->script.user);
+}
+
+void engine_check_reload(struct engine_check *check, struct agent_snapshot *snapshot, int place)
+{
+	struct agent_snapshot *old = check->snapshot;
+	struct health_conf conf;
+	uint64_t next_us = loop_timer_deadline_us(check->timer);
+	uint64_t latest_us;
+
+	check->snapshot = agent_snapshot_hold(snapshot);
+	check->place = place;
+	check->conf = &snapshot->conf.conf->checks[place];
+	conf = (struct health_conf){.fall = check->conf->fall,
+				    .rise = check->conf->rise,
+				    .init_fail = check->conf->init_fail};
+	health_fsm_reconfigure(&check->health, &conf);
+	latest_us = loop_now_us(check->engine->loop) + check->conf->interval_us;
+	if (next_us > latest_us)
+		loop_timer_set(check->timer, latest_us);
+	agent_snapshot_drop(old);
+}
+
+static void result(struct engine_check *check, enum health_result what)
+{
+	struct engine *engine = check->engine;
+	enum health_state before = check->health.state;
+	uint8_t bytes[CONF_NAME_BYTES_MAX + 8];
+	struct wire_writer w;
+
+	if (!health_fsm_result(&check->health, what, loop_now_us(engine->loop)))
+		return;
+	log_notice("check %s: %s -> %s: %s", check->conf->name, health_fsm_state_name(before),
+		   health_fsm_state_name(check->health.state), check->detail);
+	wire_writer_init(&w, bytes, sizeof bytes);
+	wire_put_string(&w, check->conf->name, strlen(check->conf->name));
+	wire_put_u8(&w, (uint8_t)check->health.state);
+	engine_tell(engine, ENGINE_MSG_HEALTH, &w, -1);
+	if (engine->applying)
+		return;
+	for (struct engine_router *router = engine->routers; router; router = router->next)
+		if (router->started && !router->stopped &&
+		    engine_router_tracks(router, check->conf->name))
+			engine_router_health(router);
+}
+
+/* ---- a process, by its pid file ---- */
+
+static int read_pid_file(struct engine_check *check, struct pid_file *ret_file)
+{
+	/* Not blocking, for who puts a fifo there; no more than a number is ever read. */
+	int fd = open(check->conf->process, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	char text[32], *end;
+	struct stat st;
+	ssize_t size;
+	long pid;
+
+	if (fd < 0) {
+		snprintf(check->detail, sizeof check->detail, "%s: %s", check->conf->process,
+			 strerror(errno));
+		return -1;
+	}
+	size = read(fd, text, sizeof text - 1);
+	if (fstat(fd, &st) || size < 0) {
+		snprintf(check->detail, sizeof check->detail, "%s: %s", check->conf->process,
+			 strerror(errno));
+		close(fd);
+		return -1;
+	}
+	close(fd);
+	text[size] = '\0';
+	errno = 0;
+	pid = strtol(text, &end, 10);
+	while (*end == '\n' || *end == ' ' || *end == '\r' || *end == '\t')
+		end++;
+	if (end == text || *end || errno || pid < 1 || pid > INT32_MAX) {
+		snprintf(check->detail, sizeof check->detail, "%s holds no process number",
+			 check->conf->process);
+		return -1;
+	}
+	ret_file->pid = (int)pid;
+	ret_file->inode = (uint64_t)st.st_ino;
+	ret_file->mtime_ns =
+		(uint64_t)st.st_mtim.tv_sec * 1000000000u + (uint64_t)st.st_mtim.tv_nsec;
+	return 0;
+}
+
+/* /proc/PID/stat: the name in parentheses may hold anything, so it is cut at the last one. */
+static int read_process(int pid, struct process *ret_process)
+{
+	char path[32], text[1024], *open_at, *close_at, *field;
+	unsigned long long start = 0;
+	FILE *file;
+	size_t size;
+
+	snprintf(path, sizeof path, "/proc/%d/stat", pid);
+	file = fopen(path, "re");
+	if (!file)
+		return -errno;
+	size = fread(text, 1, sizeof text - 1, file);
+	fclose(file);
+	text[size] = '\0';
+	open_at = strchr(text, '(');
+	close_at = strrchr(text, ')');
+	if (!open_at || !close_at || close_at < open_at)
+		return -EPROTO;
+	*close_at = '\0';
+	snprintf(ret_process->comm, sizeof ret_process->comm, "%s", open_at + 1);
+	/* The state is field 3, the start time field 22: proc(5). */
+	field = close_at + 1;
+	for (int i = 3; i < 22 && field; i++) {
+		field = strchr(field + 1, ' ');
+	}
+	if (!field || sscanf(field, " %llu", &start) != 1)
+		return -EPROTO;
+	ret_process->pid = pid;
+	ret_process->start_ticks = start;
+	return 0;
+}
+
+/* nginx and /run/nginx.pid, php-fpm8.2 and /run/php/php8.2-fpm.pid. */
+static bool names_resemble(const char *path, const char *comm)
+{
+	const char *base = strrchr(path, '/');
+	char head[4] = {0};
+
+	base = base ? base + 1 : path;
+	memcpy(head, comm, strnlen(comm, 3));
+	return strstr(base, head) != NULL;
+}
+
+/* Did the process start after its pid file was written? Only the wall clock can tell, and somebody
+ * may have set it since, so this alone proves nothing. */
+static bool is_younger(const struct pid_file *file, const struct process *process)
+{
+	struct timespec wall, boot;
+	long ticks_per_s = sysconf(_SC_CLK_TCK);
+	int64_t age_ns, started_ns;
+
+	if (ticks_per_s <= 0 || clock_gettime(CLOCK_REALTIME, &wall) ||
+	    clock_gettime(CLOCK_BOOTTIME, &boot))
+		return false;
+	age_ns = boot.tv_sec * 1000000000ll + boot.tv_nsec -
+		 (int64_t)(process->start_ticks * (1000000000u / (uint64_t)ticks_per_s));
+	started_ns = wall.tv_sec * 1000000000ll + wall.tv_nsec - age_ns;
+	return started_ns > (int64_t)(file->mtime_ns + STALE_SLACK_NS);
+}
+
+static bool has_ended(int pidfd)
+{
+	struct pollfd ready = {.fd = pidfd, .events = POLLIN};
+
+	return poll(&ready, 1, 0) == 1;
+}
+
+/* Is this number somebody else's by now? Where we have seen the process before: the same file, and
+ * another start. Otherwise: younger than the file, and of another name. */
+static bool is_stale(const struct engine_check *check, const struct pid_file *file,
+		     const struct process *process)
+{
+	if (check->pid == file->pid && check->file_inode == file->inode &&
+	    check->file_mtime_ns == file->mtime_ns)
+		return check->pid_start != process->start_ticks;
+	return is_younger(file, process) && !names_resemble(check->conf->process, process->comm);
+}
+
+static void on_process_end(void *ctx, int fd, uint32_t events);
+
+static enum health_result look_at_process(struct engine_check *check)
+{
+	struct pid_file file;
+	struct process process;
+	int pidfd, error;
+
+	if (read_pid_file(check, &file)) {
+		forget_process(check);
+		return HEALTH_FAILED;
+	}
+	if (check->pidfd >= 0 && check->pid == file.pid && !has_ended(check->pidfd))
+		return HEALTH_OK;
+	forget_process(check);
+	pidfd = (int)syscall(SYS_pidfd_open, file.pid, 0);
+	if (pidfd < 0) {
+		snprintf(check->detail, sizeof check->detail, "%s names process %d: %s",
+			 check->conf->process, file.pid,
+			 errno == ESRCH ? "there is none" : strerror(errno));
+		return HEALTH_FAILED;
+	}
+	error = read_process(file.pid, &process);
+	/* The descriptor came first: what it refers to is what was just read about, or has ended.
+	 */
+	if (error || has_ended(pidfd)) {
+		snprintf(check->detail, sizeof check->detail, "%s names process %d: it has ended",
+			 check->conf->process, file.pid);
+		close(pidfd);
+		return HEALTH_FAILED;
+	}
+	if (is_stale(check, &file, &process)) {
+		snprintf(check->detail, sizeof check->detail,
+			 "%s is older than process %d (%s), which it names", check->conf->process,
+			 file.pid, process.comm);
+		close(pidfd);
+		return HEALTH_FAILED;
+	}
+	check->pidfd = pidfd;
+	check->pid = file.pid;
+	check->pid_start = process.start_ticks;
+	check->file_inode = file.inode;
+	check->file_mtime_ns = file.mtime_ns;
+	error = loop_fd_add(check->engine->loop, pidfd, EPOLLIN, on_process_end, check,
+			    &check->source);
+	if (error)
+		log_warn("check %s: process %d cannot be watched (%s), only looked at",
+			 check->conf->name, file.pid, strerror(-error));
+	snprintf(check->detail, sizeof check->detail, "process %d (%s)", file.pid, process.comm);
+	return HEALTH_OK;
+}
+
+/* Looks, and says when to look again. */
+static void run_process_check(struct engine_check *check)
+{
+	uint64_t now_us = loop_now_us(check->engine->loop);
+	uint64_t wait_us = check->conf->interval_us;
+	enum health_result what = look_at_process(check);
+
+	result(check, what);
+	/* Failed, and not yet counted as failed: it was seen to die. */
+	if (what != HEALTH_OK && check->health.state == HEALTH_UP && RECHECK_US < wait_us)
+		wait_us = RECHECK_US;
+	loop_timer_set(check->timer, now_us + wait_us);
+}
+
+static void on_process_end(void *ctx, int fd, uint32_t events)
+{
+	struct engine_check *check = ctx;
+
+	(void)fd;
+	(void)events;
+	log_info("check %s: process %d has ended", check->conf->name, check->pid);
+	run_process_check(check);
+}
+
+/* ---- a script, through the runner ---- */
+
+static void run_script_check(struct engine_check *check)
+{
+	struct engine *engine = check->engine;
+	uint8_t bytes[16];
+	struct wire_writer w;
+
+	loop_timer_set(check->timer, loop_now_us(engine->loop) + check->conf->interval_us);
+	if (check->run || engine->runner_gone)
+		return; /* the one before has not ended: its time limit will see to it */
+	check->run = engine->next_run++;
+	if (!check->run)
+		check->run = engine->next_run++;
+	wire_writer_init(&w, bytes, sizeof bytes);
+	wire_put_u32(&w, check->snapshot->conf.number);
+	wire_put_u16(&w, (uint16_t)check->place);
+	wire_put_u32(&w, check->run);
+	engine_tell(engine, ENGINE_MSG_CHECK_RUN, &w, -1);
+}
+
+void engine_check_done(struct engine_check *check, enum engine_check_outcome outcome,
+		       const char *words)
+{
+	static const enum health_result results[ENGINE_CHECK_OUTCOMES] = {
+		[ENGINE_CHECK_OK] = HEALTH_OK,
+		[ENGINE_CHECK_FAILED] = HEALTH_FAILED,
+		[ENGINE_CHECK_TIMED_OUT] = HEALTH_TIMED_OUT,
+		[ENGINE_CHECK_NOT_EXECUTED] = HEALTH_NOT_EXECUTED,
+	};
+
+	check->run = 0;
+	snprintf(check->detail, sizeof check->detail, "%s", words);
+	result(check, results[outcome]);
+}
+
+/* ---- either ---- */
+
+static void on_timer(void *ctx)
+{
+	struct engine_check *check = ctx;
+
+	if (check->conf->kind == CONF_CHECK_PROCESS)
+		run_process_check(check);
+	else
+		run_script_check(check);
+}
+
+void engine_check_start(struct engine_check *check)
+{
+	on_timer(check);
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * engine_msg: what the agent's two processes say to each other (over shared/msg).
+ *
+ * The engine never names a command, only its place in a numbered snapshot; the runner looks it up
+ * in the text that it has itself read from the disk. Payloads are written with shared/wire; each
+ * line below gives the fields in order. "string" is a u16 length and the bytes.
+ *
+ * Start of an engine: SNAPSHOT, then for a router that shall go on RECORD and SOCKET, for each
+ * check that had an opinion HEALTH, then START.
+ */
+#ifndef TANDEM_ENGINE_MSG_H
+#define TANDEM_ENGINE_MSG_H
+
+/* What the engine says. */
+enum engine_msg {
+	ENGINE_MSG_BEAT = 1,  /* u64 monotonic us, u16 n, n x (u32 router id, u64 last advert us) */
+	ENGINE_MSG_RECORD,    /* agent_record */
+	ENGINE_MSG_FORGET,    /* u32 router id: its record is void */
+	ENGINE_MSG_SOCKET,    /* u32 router id; the descriptor beside it */
+	ENGINE_MSG_HEALTH,    /* string check name, u8 health */
+	ENGINE_MSG_CHECK_RUN, /* u32 snapshot, u16 place, u32 run */
+	ENGINE_MSG_HOOK_RUN,  /* u32 snapshot, u16 place, u8 enum engine_hook_state, u8 priority */
+	ENGINE_MSG_RELOAD,    /* u32 request: somebody asks on the control socket */
+	ENGINE_MSG_RELEASE,   /* u32 snapshot: older ones than this are not needed any more */
+	ENGINE_MSG_LEFT,      /* every router has stopped, nothing is held: the answer to LEAVE */
+};
+
+/* What the runner says. */
+enum runner_msg {
+	RUNNER_MSG_SNAPSHOT = 64, /* u32 number, string node; the descriptor beside it */
+	RUNNER_MSG_RECORD,	  /* agent_record of a router that shall go on */
+	RUNNER_MSG_SOCKET,	  /* u32 router id as in the record; the descriptor beside it */
+	RUNNER_MSG_HEALTH,	  /* string check name, u8 health */
+	RUNNER_MSG_START,
+	RUNNER_MSG_CHECK_DONE,	/* u32 run, u8 enum engine_check_outcome, string words */
+	RUNNER_MSG_HOOK_DONE,	/* string router, string hook, string state, u8 ok, u64 ended us,
+				 * string words, string output */
+	RUNNER_MSG_RELOAD_DONE, /* u32 request (0: a signal), u8 ok, string problems */
+	RUNNER_MSG_LEAVE,	/* stop: hand over, then LEFT */
+};
+
+enum engine_hook_state {
+	ENGINE_HOOK_MASTER,
+	ENGINE_HOOK_BACKUP,
+	ENGINE_HOOK_FAULT,
+	ENGINE_HOOK_STOP,
+	ENGINE_HOOK_STATES
+};
+
+enum engine_check_outcome {
+	ENGINE_CHECK_OK,
+	ENGINE_CHECK_FAILED,
+	ENGINE_CHECK_TIMED_OUT,
+	ENGINE_CHECK_NOT_EXECUTED,
+	ENGINE_CHECK_OUTCOMES
+};
+
+/* Router ids in use at one time: those of the snapshot, and those that still leave. */
+#define ENGINE_ROUTERS_MAX (2 * CONF_VRRP_MAX)
+/* What may wait for a side that does not read: some thousand messages. */
+#define ENGINE_MSG_QUEUE_BYTES (4 * 1024 * 1024)
+
+#endif

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/engine_private.h"
+#include "shared/log.h"
+
+/* A queue of this length is judged in one go before a deadline may fire; the socket's buffer holds
+ * about as many. */
+#define DRAIN_MAX 1024
+
+static const struct ip_addr multicast_group = {.family = IP_V4, .bytes = {224, 0, 0, 18}};
+
+const struct ip_addr *engine_node_source(const struct agent_snapshot *snapshot,
+					 const struct conf_vrrp *conf, int node)
+{
+	if (conf->sources[node].family != IP_NONE)
+		return &conf->sources[node];
+	return &snapshot->conf.conf->nodes[node].address;
+}
+
+static void on_readable(void *ctx, int fd, uint32_t events)
+{
+	(void)fd;
+	(void)events;
+	engine_packets_drain(ctx);
+}
+
+int engine_packets_open(struct engine_router *router, int fd)
+{
+	struct engine *engine = router->engine;
+	struct wire_writer w;
+	uint8_t bytes[4];
+	int error;
+
+	engine_packets_close(router);
+	if (fd < 0) {
+		const struct vrrp_sock_options options = {
+			.ifindex = router->ifindex,
+			.ifname = router->conf->interfaces[router->snapshot->conf.conf->self],
+			.vrid = router->conf->vrid,
+			.multicast = router->conf->multicast,
+			.source = router->wire.nodes[router->wire.self],
+		};
+
+		error = vrrp_sock_open(&options, &fd);
+		if (error)
+			return error;
+		router->empty_us = loop_now_us(engine->loop);
+	} else {
+		/* From an engine that died: what it holds came at any time since then. */
+		router->empty_us = 0;
+	}
+	error = loop_fd_add(engine->loop, fd, EPOLLIN, on_readable, router, &router->source);
+	if (error) {
+		close(fd);
+		return error;
+	}
+	router->fd = fd;
+	wire_writer_init(&w, bytes, sizeof bytes);
+	wire_put_u32(&w, router->id);
+	engine_tell(engine, ENGINE_MSG_SOCKET, &w, fd);
+	return 0;
+}
+
+void engine_packets_close(struct engine_router *router)
+{
+	router->source = loop_fd_remove(router->source);
+	if (router->fd >= 0)
+		close(router->fd);
+	router->fd = -1;
+}
+
+static void note(struct engine_router *router, enum vrrp_verdict verdict,
+		 const struct ip_addr *source, int node)
+{
+	char text[IP_TEXT_MAX];
+
+	/* The first of its kind at once, then counts per interval. */
+	if (refusal_note(&router->refusals, verdict, source, node,
+			 loop_now_us(router->engine->loop)))
+		log_warn("%s: an advert from %s is %s (%s): %s", router->conf->name,
+			 ip_format(source, text),
+			 vrrp_wire_grade(verdict) == VRRP_GRADE_REFUSED ? "refused" : "odd",
+			 vrrp_wire_verdict_name(verdict), vrrp_wire_verdict_text(verdict));
+}
+
+static void judge(struct engine_router *router, const struct vrrp_sock_packet *packet,
+		  uint64_t arrival)
+{
+	static struct vrrp_advert advert; /* large; one thread */
+	const struct vrrp_packet in = {
+		.source = packet->source,
+		.destination = packet->destination,
+		.ttl = packet->ttl,
+		.payload = packet->payload,
+		.size = packet->size,
+	};
+	enum vrrp_verdict verdict;
+	struct vrrp_event ev = {.type = VRRP_EV_ADVERT};
+
+	/* Queued before the socket was bound to its interface. */
+	if (router->conf->multicast && packet->ifindex && packet->ifindex != router->ifindex)
+		return;
+	verdict = vrrp_wire_decode(&router->wire, &in, &advert);
+	if (vrrp_wire_grade(verdict) == VRRP_GRADE_NOT_OURS)
+		return;
+	if (verdict != VRRP_OK)
+		note(router, verdict, &packet->source, advert.node);
+	if (!vrrp_wire_usable(verdict) || !router->started)
+		return;
+	if (advert.version == 3)
+		router->habits[advert.node] = router->habit = advert.checksum;
+	ev.now_us = loop_now_us(router->engine->loop);
+	ev.u.advert.arrival_us = arrival;
+	ev.u.advert.node = advert.node;
+	ev.u.advert.priority = advert.priority;
+	ev.u.advert.advert_int_us = (uint64_t)advert.advert_int_cs * 10000;
+	ev.u.advert.verdict = verdict;
+	engine_router_step(router, &ev);
+}
+
+void engine_packets_drain(struct engine_router *router)
+{
+	struct engine *engine = router->engine;
+	static struct vrrp_sock_packet packet;
+	bool still = engine_look(engine);
+
+	for (int i = 0; i < DRAIN_MAX && router->fd >= 0; i++) {
+		uint64_t now_us = loop_now_us(engine->loop);
+		int error = vrrp_sock_receive(router->fd, &packet);
+
+		if (error == -EAGAIN) {
+			router->empty_us = now_us;
+			return;
+		}
+		if (error == -EBADMSG)
+			continue;
+		if (error) {
+			/* ENETDOWN and the like are told once and say nothing of the socket. */
+			log_debug("%s: receiving: %s", router->conf->name, strerror(-error));
+			return;
+		}
+		if (packet.dropped > router->dropped) {
+			log_warn("%s: %u adverts were lost: more came than could be read",
+				 router->conf->name, packet.dropped - router->dropped);
+			router->dropped = packet.dropped;
+		}
+		judge(router, &packet,
+		      arrival_us(&engine->arrival, still && packet.has_stamp, packet.wall_us,
+				 router->empty_us, now_us));
+	}
+}
+
+static size_t encode(const struct engine_router *router, uint8_t priority, int node,
+		     const struct ip_addr *destination, uint8_t *data, size_t room)
+{
+	enum vrrp_checksum checksum = node < 0 ? router->habit : router->habits[node];
+
+	return vrrp_wire_encode(&router->wire, priority, checksum, destination, data, room);
+}
+
+/* The next destination after *at (start with -1), or NULL. *at is the node, or -1 for the group. */
+static const struct ip_addr *next_destination(const struct engine_router *router, int *at,
+					      bool *done)
+{
+	if (router->conf->multicast) {
+		if (*done)
+			return NULL;
+		*done = true;
+		*at = -1;
+		return &multicast_group;
+	}
+	for (int node = *at + 1; node < router->wire.nodes_count; node++) {
+		if (node == router->wire.self || router->wire.nodes[node].family == IP_NONE)
+			continue;
+		*at = node;
+		return &router->wire.nodes[node];
+	}
+	return NULL;
+}
+
+void engine_packets_send(struct engine_router *router, uint8_t priority)
+{
+	static uint8_t data[VRRP_WIRE_BYTES_MAX];
+	const struct ip_addr *destination;
+	int at = -1, sent = 0, failed = 0, error = 0;
+	bool done = false;
+
+	while ((destination = next_destination(router, &at, &done))) {
+		size_t size = encode(router, priority, at, destination, data, sizeof data);
+
+		error = router->fd < 0 ? -ENETDOWN : size ? 0 : -EMSGSIZE;
+		if (!error)
+			error = vrrp_sock_send(
+				router->fd, router->conf->multicast ? router->ifindex : 0,
+				&router->wire.nodes[router->wire.self], destination, data, size);
+		if (error) {
+			failed++;
+			router->send_errno = -error;
+		} else {
+			sent++;
+		}
+	}
+	if (failed && !sent)
+		router->send_failed = true;
+}
+
+void engine_packets_wills(const struct engine_router *router, struct agent_record *record)
+{
+	const struct ip_addr *destination;
+	int at = -1;
+	bool done = false;
+
+	record->source = router->wire.nodes[router->wire.self];
+	record->ifindex = router->conf->multicast ? router->ifindex : 0;
+	record->wills_count = 0;
+	while ((destination = next_destination(router, &at, &done)) &&
+	       record->wills_count < CONF_NODES_MAX) {
+		struct agent_record_will *will = &record->wills[record->wills_count];
+
+		will->destination = *destination;
+		will->size = (uint16_t)encode(router, VRRP_PRIORITY_LEAVE, at, destination,
+					      will->bytes, sizeof will->bytes);
+		if (will->size)
+			record->wills_count++;
+	}
+}
+
+void engine_packets_report(struct engine_router *router)
+{
+	struct refusals *refusals = &router->refusals;
+
+	for (int i = 0; i < refusals->count; i++) {
+		struct refusal *refusal = &refusals->list[i];
+		char text[IP_TEXT_MAX];
+
+		/* The first one was logged when it came. */
+		if (!refusal->told)
+			refusal->told = 1;
+		if (refusal->count > refusal->told)
+			log_warn("%s: %llu more adverts from %s: %s", router->conf->name,
+				 (unsigned long long)(refusal->count - refusal->told),
+				 ip_format(&refusal->source, text),
+				 vrrp_wire_verdict_name(refusal->verdict));
+		refusal->told = refusal->count;
+	}
+	if (refusals->others > refusals->others_told)
+		log_warn("%s: %llu adverts refused from further sources", router->conf->name,
+			 (unsigned long long)(refusals->others - refusals->others_told));
+	refusals->others_told = refusals->others;
+}

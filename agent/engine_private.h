@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * engine_private: what the files of the engine share (engine*.c); nobody else includes this.
+ *
+ *   engine.c         start, the runner's messages, snapshots, beats, the end
+ *   engine_router.c  one virtual router: its conf, its events, its actions
+ *   engine_packets.c its socket: what comes in, what goes out
+ *   engine_vips.c    its addresses, and the wire on which they are announced
+ *   engine_check.c   one check
+ *   engine_status.c  the control socket
+ */
+#ifndef TANDEM_ENGINE_PRIVATE_H
+#define TANDEM_ENGINE_PRIVATE_H
+
+#include "agent/address.h"
+#include "agent/agent_record.h"
+#include "agent/agent_snapshot.h"
+#include "agent/arrival.h"
+#include "agent/engine.h"
+#include "agent/engine_msg.h"
+#include "agent/health_fsm.h"
+#include "agent/netmon.h"
+#include "agent/refusal.h"
+#include "agent/vrrp_fsm.h"
+#include "agent/vrrp_sock.h"
+#include "shared/ctl.h"
+#include "shared/loop.h"
+#include "shared/msg.h"
+#include "shared/wire.h"
+
+#define ENGINE_DETAIL_BYTES 512
+#define ENGINE_OUTPUT_BYTES 4097
+/* Those that are wanted, and those of the file before that are still to be removed. */
+#define ENGINE_HELD_MAX (2 * CONF_VIPS_MAX)
+
+struct engine_held {
+	int ifindex;
+	struct ip_prefix prefix; /* as it is on the interface */
+	bool ours;		 /* we added it; otherwise it was there and is never removed */
+	bool announced;		 /* by somebody else, since the watch began */
+};
+
+struct engine_hook {
+	bool known;
+	char name[32], state[16], outcome[160];
+	char output[ENGINE_OUTPUT_BYTES];
+	bool ok;
+	uint64_t at_us;
+};
+
+struct engine_router {
+	struct engine_router *next;
+	struct engine *engine;
+	uint32_t id; /* towards the runner */
+	struct agent_snapshot *snapshot;
+	int place;
+	const struct conf_vrrp *conf; /* in snapshot */
+	struct vrrp_fsm fsm;
+	struct vrrp_wire_conf wire;
+	struct loop_timer *timer;
+
+	/* The interface and the socket. */
+	int ifindex; /* 0: there is none */
+	uint8_t mac[6];
+	bool has_mac;
+	bool link_up;	   /* as the core was told */
+	char trouble[160]; /* why not; "" if nothing is wrong */
+	int fd;		   /* -1: not open */
+	struct loop_fd *source;
+	uint64_t empty_us; /* when the socket was last seen empty */
+	uint32_t dropped;  /* by its full queue */
+	enum vrrp_checksum habits[VRRP_NODES_MAX];
+	enum vrrp_checksum habit; /* of whoever was heard last */
+	struct refusals refusals;
+	int send_errno;
+
+	/* The addresses. */
+	struct engine_held held[ENGINE_HELD_MAX];
+	int held_count;
+	uint64_t renewed_us;
+	int watch_fd; /* -1: not watching */
+	struct loop_fd *watch;
+
+	/* What befell while actions were carried out; told to the core after them. */
+	bool stepping, send_failed, hold_failed, address_lost, announced;
+	bool record_due;
+	bool started;
+	bool leaving; /* out of the configuration, or the agent stops */
+	bool stopped;
+	struct engine_hook hook;
+};
+
+struct engine_check {
+	struct engine_check *next;
+	struct engine *engine;
+	struct agent_snapshot *snapshot;
+	int place;
+	const struct conf_check *conf; /* in snapshot */
+	struct health_fsm health;
+	struct loop_timer *timer;
+	char detail[ENGINE_DETAIL_BYTES];
+	/* script */
+	uint32_t run; /* 0: none */
+	/* process */
+	int pidfd; /* -1: none is watched */
+	struct loop_fd *source;
+	int pid;
+	uint64_t pid_start; /* of the process, in ticks since boot */
+	uint64_t file_mtime_ns, file_inode;
+};
+
+struct engine_waiter {
+	struct ctl_client *client; /* NULL: free */
+	uint32_t request;
+};
+
+struct engine {
+	struct loop *loop;
+	struct msg_channel *channel;
+	struct netmon *netmon;
+	struct address_port *addresses;
+	int announce_fd;
+	struct ctl_server *ctl;
+	int listen_fd;
+	struct arrival arrival;
+	int64_t boot_offset_us;		 /* CLOCK_BOOTTIME minus monotonic */
+	struct agent_snapshot *snapshot; /* NULL until the first one */
+	struct engine_router *routers;
+	struct engine_check *checks;
+	uint32_t next_router_id, next_run, next_request;
+	struct loop_timer *beat_timer, *second_timer;
+	struct loop_timer *soon_timer; /* what must not happen within a step: see engine_soon() */
+	bool look_due;		       /* interfaces or addresses have changed */
+	uint64_t reported_us;
+	struct engine_waiter waiters[CTL_CLIENTS_MAX];
+	bool started;  /* START has come */
+	bool applying; /* a snapshot: routers learn of their checks when all is in place */
+	bool leaving;  /* LEAVE, or the runner is gone */
+	bool runner_gone;
+	bool left_said;
+	uint64_t started_us;
+	/* What an engine before this one left, until START. */
+	struct agent_record *records[ENGINE_ROUTERS_MAX];
+	int record_fds[ENGINE_ROUTERS_MAX];
+	int records_count;
+	struct {
+		char name[CONF_NAME_BYTES_MAX + 1];
+		uint8_t state;
+	} health[CONF_CHECKS_MAX];
+	int health_count;
+};
+
+/* engine.c */
+void engine_tell(struct engine *engine, enum engine_msg type, const struct wire_writer *w, int fd);
+/* Reads both clocks; true if stamps since the last look can be trusted. */
+bool engine_look(struct engine *engine);
+/* In the next turn: frees routers that have stopped, looks at interfaces that changed, tells
+ * routers whose address was lost. */
+void engine_soon(struct engine *engine);
+void engine_ask_reload(struct engine *engine, struct ctl_client *client);
+
+/* engine_router.c */
+int engine_router_new(struct engine *engine, struct agent_snapshot *snapshot, int place,
+		      struct engine_router **ret_router);
+struct engine_router *engine_router_free(struct engine_router *router);
+/* record: NULL, or what an engine left that was Master a moment ago; fd its socket, taken over. */
+void engine_router_start(struct engine_router *router, const struct agent_record *record, int fd);
+void engine_router_stop(struct engine_router *router);
+/* Does place of snapshot describe this very router, if perhaps with other settings? */
+bool engine_router_is(const struct engine_router *router, const struct agent_snapshot *snapshot,
+		      int place);
+void engine_router_reload(struct engine_router *router, struct agent_snapshot *snapshot, int place);
+void engine_router_look(struct engine_router *router);	 /* interface, source address, socket */
+void engine_router_health(struct engine_router *router); /* a tracked check has changed */
+void engine_router_event(struct engine_router *router, enum vrrp_event_type type);
+void engine_router_away(struct engine_router *router, uint64_t pause_us);
+void engine_router_step(struct engine_router *router, const struct vrrp_event *ev);
+bool engine_router_tracks(const struct engine_router *router, const char *check);
+
+/* engine_packets.c */
+int engine_packets_open(struct engine_router *router, int fd); /* fd: -1, or one that is open */
+void engine_packets_close(struct engine_router *router);
+void engine_packets_drain(struct engine_router *router);
+void engine_packets_send(struct engine_router *router, uint8_t priority);
+void engine_packets_wills(const struct engine_router *router, struct agent_record *record);
+void engine_packets_report(struct engine_router *router); /* what was refused, to the log */
+const struct ip_addr *engine_node_source(const struct agent_snapshot *snapshot,
+					 const struct conf_vrrp *conf, int node);
+
+/* engine_vips.c */
+void engine_vips_hold(struct engine_router *router);
+void engine_vips_release(struct engine_router *router);
+void engine_vips_announce(struct engine_router *router);
+void engine_vips_watch(struct engine_router *router);
+void engine_vips_unwatch(struct engine_router *router);
+void engine_vips_renew(struct engine_router *router); /* once a second */
+void engine_vips_adopt(struct engine_router *router, const struct agent_record *record);
+void engine_vips_gone(struct engine_router *router, const struct netmon_address *address);
+
+/* engine_check.c */
+int engine_check_new(struct engine *engine, struct agent_snapshot *snapshot, int place,
+		     struct engine_check **ret_check);
+struct engine_check *engine_check_free(struct engine_check *check);
+bool engine_check_is(const struct engine_check *check, const struct conf_check *conf);
+void engine_check_reload(struct engine_check *check, struct agent_snapshot *snapshot, int place);
+void engine_check_start(struct engine_check *check);
+void engine_check_done(struct engine_check *check, enum engine_check_outcome outcome,
+		       const char *words);
+struct engine_check *engine_check_find(const struct engine *engine, const char *name);
+
+/* engine_status.c */
+json_t *engine_status(const struct engine *engine);
+
+#endif

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The form of `status` is documented in docs/PROTOCOL.md, chapter "control: agent". */
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/engine_private.h"
+
+static uint64_t age_us(const struct engine *engine, uint64_t at_us)
+{
+	uint64_t now_us = loop_now_us(engine->loop);
+
+	return now_us > at_us ? now_us - at_us : 0;
+}
+
+static json_t *age(const struct engine *engine, uint64_t at_us)
+{
+	return json_integer((json_int_t)age_us(engine, at_us));
+}
+
+static json_t *address(const struct ip_addr *addr)
+{
+	char text[IP_TEXT_MAX];
+
+	return json_string(ip_format(addr, text));
+}
+
+static json_t *prefix(const struct ip_prefix *p)
+{
+	char text[IP_TEXT_MAX], whole[IP_TEXT_MAX + 8];
+
+	snprintf(whole, sizeof whole, "%s/%d", ip_format(&p->addr, text), p->prefix_len);
+	return json_string(whole);
+}
+
+/* A peer that is heard is Master; the others keep silent, whether they live or not. */
+static const char *peer_state(const struct engine *engine, const struct vrrp_peer *peer)
+{
+	if (!peer->heard || age_us(engine, peer->heard_us) > 4 * peer->advert_int_us)
+		return "SILENT";
+	return peer->priority == VRRP_PRIORITY_LEAVE ? "LEFT" : "MASTER";
+}
+
+static json_t *peers_of(const struct engine_router *router)
+{
+	const struct conf *conf = router->snapshot->conf.conf;
+	json_t *list = json_array();
+
+	for (int i = 0; i < router->wire.nodes_count; i++) {
+		const struct vrrp_peer *peer = &router->fsm.peers[i];
+		json_t *object;
+
+		if (i == router->wire.self || router->wire.nodes[i].family == IP_NONE)
+			continue;
+		object = json_pack("{s:s s:o s:s s:i}", "node", conf->nodes[i].name, "address",
+				   address(&router->wire.nodes[i]), "state",
+				   peer_state(router->engine, peer), "configured_priority",
+				   router->conf->priorities[i]);
+		json_object_set_new(
+			object, "priority",
+			json_integer(peer->heard ? peer->priority : router->conf->priorities[i]));
+		json_object_set_new(object, "age_us",
+				    peer->heard ? age(router->engine, peer->heard_us)
+						: json_null());
+		json_array_append_new(list, object);
+	}
+	return list;
+}
+
+static json_t *master_of(const struct engine_router *router)
+{
+	int node = vrrp_fsm_master(&router->fsm);
+	const struct vrrp_peer *peer;
+	json_t *object;
+
+	if (node < 0)
+		return json_null();
+	object = json_pack("{s:o s:s}", "address", address(&router->wire.nodes[node]), "node",
+			   router->snapshot->conf.conf->nodes[node].name);
+	if (node == router->wire.self) {
+		json_object_set_new(object, "priority", json_integer(router->fsm.priority));
+		json_object_set_new(object, "age_us", age(router->engine, router->fsm.sent_us));
+		return object;
+	}
+	peer = &router->fsm.peers[node];
+	json_object_set_new(object, "priority", json_integer(peer->priority));
+	json_object_set_new(object, "age_us", age(router->engine, peer->heard_us));
+	return object;
+}
+
+static json_t *refused_of(const struct engine_router *router)
+{
+	const struct conf *conf = router->snapshot->conf.conf;
+	json_t *list = json_array();
+
+	for (int i = 0; i < router->refusals.count; i++) {
+		const struct refusal *refusal = &router->refusals.list[i];
+		json_t *object = json_pack("{s:s s:o s:b s:I s:o s:s}", "verdict",
+					   vrrp_wire_verdict_name(refusal->verdict), "source",
+					   address(&refusal->source), "refused",
+					   vrrp_wire_grade(refusal->verdict) == VRRP_GRADE_REFUSED,
+					   "count", (json_int_t)refusal->count, "age_us",
+					   age(router->engine, refusal->last_us), "text",
+					   vrrp_wire_verdict_text(refusal->verdict));
+
+		json_object_set_new(object, "node",
+				    refusal->node >= 0 && refusal->node < conf->nodes_count
+					    ? json_string(conf->nodes[refusal->node].name)
+					    : json_null());
+		json_array_append_new(list, object);
+	}
+	if (router->refusals.others)
+		json_array_append_new(
+			list, json_pack("{s:s s:n s:n s:b s:I s:n s:s}", "verdict", "others",
+					"source", "node", "refused", 1, "count",
+					(json_int_t)router->refusals.others, "age_us", "text",
+					"from more sources than are counted one by one"));
+	return list;
+}
+
+static json_t *hook_of(const struct engine_router *router)
+{
+	const struct engine_hook *hook = &router->hook;
+	json_t *object;
+
+	if (!hook->known)
+		return json_null();
+	object = json_pack("{s:s s:s s:s s:b s:o}", "last", hook->name, "state", hook->state,
+			   "outcome", hook->outcome, "ok", hook->ok, "age_us",
+			   age(router->engine, hook->at_us));
+	/* What a script prints need not be UTF-8. */
+	json_object_set_new(object, "output", json_stringn(hook->output, strlen(hook->output)));
+	if (!json_object_get(object, "output"))
+		json_object_set_new(object, "output", json_string("(not UTF-8: see the log)"));
+	return object;
+}
+
+static json_t *checks_of(const struct engine_router *router)
+{
+	json_t *list = json_array();
+
+	for (int i = 0; i < router->conf->tracks_count; i++) {
+		int at = router->conf->tracks[i].check;
+
+		json_array_append_new(list,
+				      json_string(router->snapshot->conf.conf->checks[at].name));
+	}
+	return list;
+}
+
+static json_t *counters_of(const struct vrrp_stats *stats)
+{
+	return json_pack(
+		"{s:I s:I s:I s:I s:I s:I s:I s:I s:I s:I s:I}", "adverts_sent",
+		(json_int_t)stats->adverts_sent, "adverts_received",
+		(json_int_t)stats->adverts_received, "priority_zero_sent",
+		(json_int_t)stats->priority_zero_sent, "priority_zero_received",
+		(json_int_t)stats->priority_zero_received, "mismatches_received",
+		(json_int_t)stats->mismatches_received, "send_failures",
+		(json_int_t)stats->send_failures, "announces", (json_int_t)stats->announces,
+		"became_master", (json_int_t)stats->became_master, "contentions",
+		(json_int_t)stats->contentions, "resignations", (json_int_t)stats->resignations,
+		"put_backs", (json_int_t)stats->put_backs);
+}
+
+static json_t *instance(const struct engine_router *router)
+{
+	const struct conf_vrrp *v = router->conf;
+	json_t *addresses = json_array(), *object;
+
+	for (int i = 0; i < v->vips_count; i++)
+		json_array_append_new(addresses, prefix(&v->vips[i]));
+	object = json_pack("{s:s s:s s:s s:o s:i s:s s:i s:b s:i s:i s:b s:b s:o s:o}", "name",
+			   v->name, "state", vrrp_fsm_state_name(router->fsm.state), "cause",
+			   vrrp_fsm_cause_name(router->fsm.cause), "since_us",
+			   age(router->engine, router->fsm.since_us), "vrid", v->vrid, "interface",
+			   v->interfaces[router->snapshot->conf.conf->self], "version", v->version,
+			   "multicast", v->multicast, "priority", v->priorities[router->wire.self],
+			   "effective_priority", router->fsm.priority, "sick",
+			   vrrp_fsm_sick(&router->fsm), "undetermined", router->fsm.undetermined,
+			   "addresses", addresses, "source",
+			   address(&router->wire.nodes[router->wire.self]));
+	json_object_set_new(object, "trouble",
+			    *router->trouble ? json_string(router->trouble) : json_null());
+	json_object_set_new(object, "leaving", json_boolean(router->leaving));
+	json_object_set_new(object, "master", master_of(router));
+	json_object_set_new(object, "peers", peers_of(router));
+	json_object_set_new(object, "refused", refused_of(router));
+	json_object_set_new(object, "checks", checks_of(router));
+	json_object_set_new(object, "hook", hook_of(router));
+	json_object_set_new(object, "transitions",
+			    json_integer((json_int_t)router->fsm.stats.transitions));
+	json_object_set_new(object, "counters", counters_of(&router->fsm.stats));
+	return object;
+}
+
+static json_t *check_object(const struct engine_check *check)
+{
+	json_t *object =
+		json_pack("{s:s s:s s:s s:i s:o}", "name", check->conf->name, "kind",
+			  check->conf->kind == CONF_CHECK_PROCESS ? "process" : "script", "state",
+			  health_fsm_state_name(check->health.state), "weight", check->conf->weight,
+			  "since_us", age(check->engine, check->health.since_us));
+
+	json_object_set_new(object, "detail", json_stringn(check->detail, strlen(check->detail)));
+	if (!json_object_get(object, "detail"))
+		json_object_set_new(object, "detail", json_string("(not UTF-8: see the log)"));
+	json_object_set_new(object, "age_us",
+			    check->health.last_us ? age(check->engine, check->health.last_us)
+						  : json_null());
+	return object;
+}
+
+json_t *engine_status(const struct engine *engine)
+{
+	const struct conf *conf = engine->snapshot->conf.conf;
+	json_t *instances = json_array(), *checks = json_array();
+	char hash[2 * sizeof conf->hash + 1];
+
+	for (size_t i = 0; i < sizeof conf->hash; i++)
+		snprintf(hash + 2 * i, 3, "%02x", conf->hash[i]);
+	for (const struct engine_router *router = engine->routers; router; router = router->next)
+		json_array_append_new(instances, instance(router));
+	for (const struct engine_check *check = engine->checks; check; check = check->next)
+		json_array_append_new(checks, check_object(check));
+	return json_pack("{s:b s:i s:s s:s s:s s:s s:i s:s s:o s:o s:o}", "ok", 1, "version", 1,
+			 "program", "tandem-agent", "release", TANDEM_VERSION, "node",
+			 engine->snapshot->conf.node, "cluster", conf->cluster, "snapshot",
+			 (int)engine->snapshot->conf.number, "config_hash", hash, "uptime_us",
+			 age(engine, engine->started_us), "instances", instances, "checks", checks);
+}

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/announce.h"
+#include "agent/engine_private.h"
+#include "shared/log.h"
+
+/* The lease that the kernel is given: if nobody renews it, the address goes (design: "When the
+ * engine dies or hangs"). Never shorter than what a restart of the engine may take. */
+#define LEASE_S_MIN 3
+
+static uint32_t lease_s(const struct engine_router *router)
+{
+	uint64_t down_us = vrrp_fsm_master_down_us(router->wire.version, VRRP_PRIORITY_LEAVE,
+						   router->fsm.conf.advert_int_us);
+	uint64_t seconds = (2 * down_us + 999999) / 1000000;
+
+	return seconds < LEASE_S_MIN ? LEASE_S_MIN : (uint32_t)seconds;
+}
+
+static struct engine_held *find_held(struct engine_router *router, const struct ip_addr *addr)
+{
+	for (int i = 0; i < router->held_count; i++)
+		if (ip_equal(&router->held[i].prefix.addr, addr))
+			return &router->held[i];
+	return NULL;
+}
+
+static bool is_wanted(const struct engine_router *router, const struct ip_addr *addr)
+{
+	for (int i = 0; i < router->conf->vips_count; i++)
+		if (ip_equal(&router->conf->vips[i].addr, addr))
+			return true;
+	return false;
+}
+
+/* Another router that holds its addresses, this one among them: a reload moved it there. */
+static struct engine_router *heir_of(const struct engine_router *router, const struct ip_addr *addr)
+{
+	for (struct engine_router *other = router->engine->routers; other; other = other->next)
+		if (other != router && other->ifindex == router->ifindex &&
+		    vrrp_fsm_holds(&other->fsm) && is_wanted(other, addr))
+			return other;
+	return NULL;
+}
+
+static void append(struct engine_router *router, int ifindex, const struct ip_prefix *prefix,
+		   bool ours)
+{
+	struct engine_held *held;
+
+	if (router->held_count == ENGINE_HELD_MAX)
+		return; /* twice what one configuration can name: a reload's old and new ones */
+	held = &router->held[router->held_count++];
+	*held = (struct engine_held){.ifindex = ifindex, .prefix = *prefix, .ours = ours};
+	router->record_due = true;
+}
+
+/* As a host's own address where the interface has the subnet: a service address that became the
+ * subnet's primary one would take the node's own with it when it goes. */
+static void choose_prefix(const struct engine_router *router, const struct ip_prefix *wanted,
+			  struct ip_prefix *ret_prefix)
+{
+	*ret_prefix = *wanted;
+	if (netmon_has_subnet(router->engine->netmon, router->ifindex, &wanted->addr))
+		ret_prefix->prefix_len = (uint8_t)(ip_size(&wanted->addr) * 8);
+}
+
+static int hold_one(struct engine_router *router, const struct ip_prefix *wanted)
+{
+	struct engine *engine = router->engine;
+	const struct netmon_address *there =
+		netmon_address_find(engine->netmon, router->ifindex, &wanted->addr);
+	struct engine_held *held = find_held(router, &wanted->addr);
+	struct ip_prefix prefix;
+	char text[IP_TEXT_MAX];
+	int error;
+
+	if (held && there)
+		return 0;
+	if (there && there->protocol == ADDRESS_PROTOCOL) {
+		/* Ours, from another router of this agent. */
+		append(router, router->ifindex, &there->prefix, true);
+		return 0;
+	}
+	if (there) {
+		log_notice("%s: %s is already on %s and not ours: it is left alone",
+			   router->conf->name, ip_format(&wanted->addr, text),
+			   router->conf->interfaces[router->snapshot->conf.conf->self]);
+		append(router, router->ifindex, &there->prefix, false);
+		return 0;
+	}
+	choose_prefix(router, wanted, &prefix);
+	error = address_add(engine->addresses, router->ifindex, &prefix, lease_s(router));
+	if (error == -EEXIST)
+		error = address_renew(engine->addresses, router->ifindex, &prefix, lease_s(router));
+	if (error) {
+		log_err("%s: %s cannot be added to %s: %s", router->conf->name,
+			ip_format(&wanted->addr, text),
+			router->conf->interfaces[router->snapshot->conf.conf->self],
+			strerror(-error));
+		return error;
+	}
+	if (held)
+		*held = (struct engine_held){
+			.ifindex = router->ifindex, .prefix = prefix, .ours = true};
+	else
+		append(router, router->ifindex, &prefix, true);
+	router->record_due = true;
+	return 0;
+}
+
+static void remove_one(struct engine_router *router, int at)
+{
+	struct engine_held held = router->held[at];
+	struct engine_router *heir = heir_of(router, &held.prefix.addr);
+	char text[IP_TEXT_MAX];
+	int error;
+
+	/* Forgotten before it goes, so that the kernel's news of it is not taken for a loss. */
+	memmove(router->held + at, router->held + at + 1,
+		(size_t)(router->held_count - at - 1) * sizeof *router->held);
+	router->held_count--;
+	router->record_due = true;
+	if (heir) {
+		if (!find_held(heir, &held.prefix.addr))
+			append(heir, held.ifindex, &held.prefix, held.ours);
+		return;
+	}
+	if (!held.ours)
+		return;
+	error = address_remove(router->engine->addresses, held.ifindex, &held.prefix);
+	if (error && error != -EADDRNOTAVAIL && error != -ENODEV)
+		log_err("%s: %s cannot be removed: %s", router->conf->name,
+			ip_format(&held.prefix.addr, text), strerror(-error));
+}
+
+void engine_vips_hold(struct engine_router *router)
+{
+	int failed = 0;
+
+	/* What is new comes before what is old goes. */
+	netmon_catch_up(router->engine->netmon);
+	for (int i = 0; i < router->conf->vips_count; i++)
+		if (hold_one(router, &router->conf->vips[i]))
+			failed++;
+	for (int i = router->held_count - 1; i >= 0; i--)
+		if (!is_wanted(router, &router->held[i].prefix.addr) ||
+		    router->held[i].ifindex != router->ifindex)
+			remove_one(router, i);
+	router->renewed_us = loop_now_us(router->engine->loop);
+	if (failed)
+		router->hold_failed = true;
+	netmon_catch_up(router->engine->netmon);
+}
+
+void engine_vips_release(struct engine_router *router)
+{
+	for (int i = router->held_count - 1; i >= 0; i--)
+		remove_one(router, i);
+	netmon_catch_up(router->engine->netmon);
+}
+
+void engine_vips_announce(struct engine_router *router)
+{
+	if (!router->has_mac)
+		return; /* not Ethernet: nobody asks who has an address */
+	for (int i = 0; i < router->held_count; i++) {
+		int error;
+
+		if (!is_wanted(router, &router->held[i].prefix.addr))
+			continue;
+		error = announce_send(router->engine->announce_fd, router->ifindex, router->mac,
+				      &router->held[i].prefix.addr);
+		if (error) {
+			log_warn("%s: its addresses cannot be announced: %s", router->conf->name,
+				 strerror(-error));
+			return;
+		}
+	}
+}
+
+static void on_announcement(void *ctx, int fd, uint32_t events)
+{
+	struct engine_router *router = ctx;
+	struct vrrp_event ev = {.type = VRRP_EV_ANNOUNCED};
+	bool all = true;
+
+	(void)events;
+	for (int i = 0; i < 256; i++) {
+		struct engine_held *held;
+		struct ip_addr addr;
+		int error = announce_receive(fd, router->mac, &addr);
+
+		if (error == -EBADMSG)
+			continue;
+		if (error)
+			break;
+		held = find_held(router, &addr);
+		if (held)
+			held->announced = true;
+	}
+	/* A successor announces one after another, in whatever order it has them. */
+	for (int i = 0; i < router->held_count; i++)
+		all = all && router->held[i].announced;
+	if (!all || !router->held_count)
+		return;
+	ev.now_us = loop_now_us(router->engine->loop);
+	engine_router_step(router, &ev);
+}
+
+void engine_vips_watch(struct engine_router *router)
+{
+	int error;
+
+	engine_vips_unwatch(router);
+	for (int i = 0; i < router->held_count; i++)
+		router->held[i].announced = false;
+	error = router->has_mac ? announce_listen(router->ifindex, &router->watch_fd) : -ENODEV;
+	if (!error)
+		error = loop_fd_add(router->engine->loop, router->watch_fd, EPOLLIN,
+				    on_announcement, router, &router->watch);
+	if (error) {
+		engine_vips_unwatch(router);
+		/* The core then goes by the successor's advert. */
+		log_warn("%s: announcements cannot be watched for: %s", router->conf->name,
+			 strerror(-error));
+	}
+}
+
+void engine_vips_unwatch(struct engine_router *router)
+{
+	router->watch = loop_fd_remove(router->watch);
+	if (router->watch_fd >= 0)
+		close(router->watch_fd);
+	router->watch_fd = -1;
+}
+
+void engine_vips_renew(struct engine_router *router)
+{
+	uint64_t now_us = loop_now_us(router->engine->loop);
+	uint32_t lease = lease_s(router);
+
+	if (!router->held_count || now_us - router->renewed_us < (uint64_t)lease * 1000000 / 3)
+		return;
+	router->renewed_us = now_us;
+	for (int i = 0; i < router->held_count; i++) {
+		struct engine_held *held = &router->held[i];
+		char text[IP_TEXT_MAX];
+		int error;
+
+		/* One that is lost comes back when the core says so, and not by accident. */
+		if (!held->ours ||
+		    !netmon_address_find(router->engine->netmon, held->ifindex, &held->prefix.addr))
+			continue;
+		error = address_renew(router->engine->addresses, held->ifindex, &held->prefix,
+				      lease);
+		if (error)
+			log_err("%s: the lease of %s cannot be renewed: %s", router->conf->name,
+				ip_format(&held->prefix.addr, text), strerror(-error));
+	}
+}
+
+void engine_vips_adopt(struct engine_router *router, const struct agent_record *record)
+{
+	for (int i = 0; i < record->addresses_count; i++)
+		append(router, record->addresses[i].ifindex, &record->addresses[i].prefix, true);
+	router->renewed_us = 0;
+}
+
+void engine_vips_gone(struct engine_router *router, const struct netmon_address *address)
+{
+	for (int i = 0; i < router->held_count; i++)
+		if (router->held[i].ifindex == address->ifindex &&
+		    router->held[i].prefix.prefix_len == address->prefix.prefix_len &&
+		    ip_equal(&router->held[i].prefix.addr, &address->prefix.addr))
+			router->address_lost = true;
+	if (router->address_lost)
+		engine_soon(router->engine);
+}

@@ -241,7 +241,7 @@ static void clear_deadlines(struct vrrp_fsm *fsm)
 	fsm->resigned_until_us = VRRP_NEVER_US;
 	fsm->repeat_us = VRRP_NEVER_US;
 	fsm->release_us = VRRP_NEVER_US;
-	fsm->successor_seen = false;
+	fsm->successor_priority = 0;
 	fsm->retry_us = VRRP_NEVER_US;
 }
 
@@ -337,14 +337,15 @@ static void become_leaving(struct vrrp_fsm *fsm, struct vrrp_actions *out)
 }
 
 /* The last word of priority 1 makes a keepalived successor announce again, which reaches those who
- * resolved an address while two nodes held it (X4, X6). Only to a successor: a backup that had not
- * taken over yet would take it for a living master. */
+ * resolved an address while two nodes held it (X4, X6). Only to a successor that was heard: a
+ * backup that had not taken over yet would take it for a living master. And only to one that
+ * outranks it: at priority 1, as with a failed check of weight 0, it would have to yield to it. */
 static void finish_leaving(struct vrrp_fsm *fsm, struct vrrp_actions *out, enum vrrp_cause cause)
 {
-	const bool seen = fsm->successor_seen;
+	const bool last_word = fsm->successor_priority > 1 && fsm->link_up;
 
 	act(out, VRRP_DO_RELEASE);
-	if (seen && fsm->link_up)
+	if (last_word)
 		send_advert(fsm, out, 1);
 	act(out, VRRP_DO_UNWATCH);
 	clear_deadlines(fsm);
@@ -399,10 +400,29 @@ static void note_conf(struct vrrp_fsm *fsm, const struct vrrp_conf *conf)
 	}
 	memcpy(fsm->peers, peers, sizeof(peers));
 	fsm->master = master;
+	fsm->left_node = -1;
 	fsm->conf = *conf;
 }
 
 /* ---- BACKUP ---- */
+
+/* v3: the master's interval holds (RFC 9568 section 6.1). v2 knows one interval only; a peer that
+ * was given another one is still alive between two of its adverts. */
+static uint64_t interval_of(const struct vrrp_fsm *fsm, int node)
+{
+	const uint64_t interval_us = fsm->peers[node].advert_int_us;
+
+	return fsm->conf.version == 3 ? interval_us : max_us(fsm->conf.advert_int_us, interval_us);
+}
+
+/* Never to an earlier time: an advert of one master does not make another's worth less. */
+static void rearm(struct vrrp_fsm *fsm, int node, uint64_t arrival_us)
+{
+	const uint64_t base_us = later(arrival_us, 3 * interval_of(fsm, node));
+
+	fsm->down_base_us =
+		fsm->down_base_us == VRRP_NEVER_US ? base_us : max_us(fsm->down_base_us, base_us);
+}
 
 /* What an advert of a living master means to a backup. arrival_us re-arms master-down; since_us is
  * when the reason to take over, if there is one, came to be. RFC 9568 section 6.4.2 (420) to (470),
@@ -418,13 +438,9 @@ static void judge_master(struct vrrp_fsm *fsm, int node, uint64_t arrival_us, ui
 	fsm->master = node;
 	fsm->master_left = false;
 	fsm->doubted = false;
-	/* v3: the master's interval holds (RFC 9568 section 6.1). v2 knows one interval only; a
-	 * peer that was given another one is still alive between two of its adverts. */
-	fsm->master_int_us = fsm->conf.version == 3
-				     ? peer->advert_int_us
-				     : max_us(fsm->conf.advert_int_us, peer->advert_int_us);
+	fsm->master_int_us = interval_of(fsm, node);
 	if (may && sick && fsm->priority > priority) {
-		fsm->down_base_us = later(arrival_us, 3 * fsm->master_int_us);
+		rearm(fsm, node, arrival_us);
 		fsm->take_base_us = min_us(fsm->take_base_us, since_us);
 		fsm->preempt_since_us = VRRP_NEVER_US;
 		return;
@@ -440,13 +456,13 @@ static void judge_master(struct vrrp_fsm *fsm, int node, uint64_t arrival_us, ui
 	} else {
 		fsm->preempt_since_us = VRRP_NEVER_US;
 	}
-	fsm->down_base_us = later(arrival_us, 3 * fsm->master_int_us);
+	rearm(fsm, node, arrival_us);
 }
 
 /* Our own rank or the file changed: the master that was heard last may mean something else now. */
 static void judge_again(struct vrrp_fsm *fsm)
 {
-	if (fsm->master >= 0 && fsm->peers[fsm->master].priority > 0)
+	if (fsm->master >= 0 && fsm->peers[fsm->master].priority != VRRP_PRIORITY_LEAVE)
 		judge_master(fsm, fsm->master, fsm->peers[fsm->master].heard_us, fsm->now_us);
 }
 
@@ -461,18 +477,27 @@ static void backup_hears(struct vrrp_fsm *fsm, int node, uint8_t priority, uint6
 			return;
 		fsm->down_base_us = min_us(fsm->down_base_us, arrival_us);
 		fsm->master = -1;
+		if (!fsm->master_left)
+			fsm->left_us = arrival_us;
+		fsm->left_node = node;
 		fsm->master_left = true;
 		fsm->take_base_us = VRRP_NEVER_US;
 		fsm->preempt_since_us = VRRP_NEVER_US;
 		fsm->doubted = false;
 		return;
 	}
+	if (fsm->master_left && fsm->left_node == node &&
+	    arrival_us < later(fsm->left_us, VRRP_OVERTAKEN_US))
+		return;
 	/* Of two masters the one that will win is the one that counts, for as long as it is heard:
 	 * the other one's sickness or departure is no reason to do anything. */
 	if (master >= 0 && master != node &&
 	    arrival_us < later(fsm->peers[master].heard_us, fsm->master_int_us * 3 / 2) &&
-	    outranks(fsm, fsm->peers[master].priority, master, priority, node))
+	    outranks(fsm, fsm->peers[master].priority, master, priority, node)) {
+		if (priority >= fsm->priority || fsm->conf.nopreempt)
+			rearm(fsm, node, arrival_us);
 		return;
+	}
 	judge_master(fsm, node, arrival_us, arrival_us);
 }
 
@@ -522,6 +547,9 @@ static void step_backup(struct vrrp_fsm *fsm, const struct vrrp_event *ev, struc
 			become_master(fsm, out, VRRP_CAUSE_OWNER, -1);
 		else
 			judge_again(fsm);
+		/* That an elapsed deadline waited for the checks is no reason to doubt it. */
+		if (was_undetermined && !fsm->undetermined)
+			fsm->doubted = true;
 		break;
 	case VRRP_EV_LINK:
 		note_link(fsm, ev->u.link.up);
@@ -812,17 +840,16 @@ static void step_leaving(struct vrrp_fsm *fsm, const struct vrrp_event *ev,
 	switch (ev->type) {
 	case VRRP_EV_ADVERT:
 		if (ev->u.advert.priority == VRRP_PRIORITY_LEAVE ||
-		    ev->u.advert.arrival_us < fsm->since_us || fsm->successor_seen)
+		    ev->u.advert.arrival_us < fsm->since_us || fsm->successor_priority)
 			break;
 		/* It is heard before it answers: 2.5 ms with one address, 11 ms with 200 (X2). */
-		fsm->successor_seen = true;
+		fsm->successor_priority = ev->u.advert.priority;
 		fsm->repeat_us = VRRP_NEVER_US;
 		fsm->release_us =
 			min_us(fsm->release_us, later(min_us(ev->u.advert.arrival_us, ev->now_us),
 						      VRRP_LEAVE_GRACE_US));
 		break;
 	case VRRP_EV_ANNOUNCED:
-		fsm->successor_seen = true;
 		finish_leaving(fsm, out, VRRP_CAUSE_ANNOUNCED);
 		break;
 	case VRRP_EV_AWAY:
@@ -832,8 +859,8 @@ static void step_leaving(struct vrrp_fsm *fsm, const struct vrrp_event *ev,
 	case VRRP_EV_TIMER:
 		if (fsm->now_us >= fsm->release_us) {
 			finish_leaving(fsm, out,
-				       fsm->successor_seen ? VRRP_CAUSE_SUCCESSOR
-							   : VRRP_CAUSE_NO_SUCCESSOR);
+				       fsm->successor_priority ? VRRP_CAUSE_SUCCESSOR
+							       : VRRP_CAUSE_NO_SUCCESSOR);
 			break;
 		}
 		if (fsm->now_us >= fsm->repeat_us) {

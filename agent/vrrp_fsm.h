@@ -44,6 +44,9 @@
 #define VRRP_LEAVE_REPEAT_US 5000   /* the one repeat of a priority 0, within 10 ms */
 #define VRRP_LEAVE_GRACE_US 50000   /* from a successor's advert to its announcement (X2) */
 #define VRRP_LEAVE_MARGIN_US 100000 /* beyond the slowest peer's skew time */
+#define VRRP_OVERTAKEN_US                                                                          \
+	25000 /* an advert that its sender's priority 0 overtook is no                             \
+	       * sign of life */
 #define VRRP_ANSWER_GAP_US                                                                         \
 	20000			      /* answers to a lower-priority master; less than half an     \
 				       * interval where that is shorter */
@@ -254,6 +257,8 @@ struct vrrp_fsm {
 	uint64_t master_int_us;	   /* its interval, RFC 9568 Active_Adver_Interval */
 	uint64_t down_base_us;	   /* master-down without skew; arrival of a priority 0 */
 	bool master_left;	   /* a priority 0 was heard and nothing since */
+	int left_node;		   /* who left */
+	uint64_t left_us;	   /* arrival of its priority 0 */
 	uint64_t take_base_us;	   /* since when a sick holder of lower priority is heard */
 	uint64_t preempt_since_us; /* since when a healthy one is */
 	bool doubted;		   /* a late deadline was extended once */
@@ -276,7 +281,7 @@ struct vrrp_fsm {
 	/* LEAVING. */
 	uint64_t repeat_us;
 	uint64_t release_us;
-	bool successor_seen;
+	uint8_t successor_priority; /* of the first other master heard; 0: none yet */
 
 	/* FAULT. */
 	uint64_t retry_us; /* NEVER unless the kernel refused the addresses */

@@ -58,11 +58,11 @@ struct transfer_offer {
 /* port is copied. */
 int transfer_tx_new(const struct transfer_port *port, const struct transfer_offer *offer,
 		    struct transfer_tx **ret_tx);
-/* The objects that a NEED names, then END. Those that are not in the tree are not sent. base_tree
- * (may be NULL) is what the peer is known to hold: deltas. */
+/* The objects that a NEED names, then END. Those that are not in the tree are not sent, and none as
+ * a delta: who had to ask may lack what it would build on. */
 int transfer_tx_contents(const struct transfer_port *port, uint8_t slot, uint32_t transfer,
-			 struct tree *tree, struct tree *base_tree,
-			 const struct session_need_frame *need, struct transfer_tx **ret_tx);
+			 struct tree *tree, const struct session_need_frame *need,
+			 struct transfer_tx **ret_tx);
 /* 0: END has been sent. -EAGAIN: call again when there is room (or, after bounded work, soon:
  * transfer_tx_runnable()). Other -errno: SEND_FAILED, transfer_tx_why(). */
 int transfer_tx_pump(struct transfer_tx *tx);
@@ -75,8 +75,9 @@ struct transfer_tx *transfer_tx_free(struct transfer_tx *tx);
 
 struct transfer_rx;
 
-/* base_tree: the manifest of offer->base if it has one. paths: of the mirror, borrowed for as long
- * as rx is. ret_generation of the offer's header: the caller has decoded and judged it. */
+/* base_tree: the manifest of offer->base if it has one (a reference is taken). paths: of the
+ * mirror, borrowed for as long as rx is. generation: the offer's header, which the caller has
+ * decoded and judged; copied. */
 int transfer_rx_new(const struct transfer_port *port, const struct session_offer *offer,
 		    const struct generation *generation, struct tree *base_tree,
 		    const char *const *paths, int paths_count, struct transfer_rx **ret_rx);

@@ -179,6 +179,7 @@ class Running:
         return self.wait(timeout)
 
     def wait(self, timeout=20.0):
+        kill(self.process.pid, signal.SIGCONT)  # nsenter stops when its child does
         try:
             return self.process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -199,12 +200,21 @@ class Running:
 
     def kill_all(self):
         """kill -9 of it and of all that it started, at once."""
-        family = self.family()
-        for pid in family:
-            kill(pid, signal.SIGSTOP)  # so that none sees the other die
-        for pid in family:
+        for pid in self.freeze():  # so that none sees the other die
             kill(pid, signal.SIGKILL)
         self.wait()
+
+    def freeze(self):
+        """Stops it and all that it started, as a paused virtual machine would; returns the pids."""
+        family = self.family()
+        for pid in family:
+            kill(pid, signal.SIGSTOP)
+        return family
+
+    def thaw(self):
+        for pid in reversed(self.family()):
+            kill(pid, signal.SIGCONT)
+        kill(self.process.pid, signal.SIGCONT)
 
     def family(self):
         """Its own pid and those of all its descendants, oldest first."""
@@ -248,10 +258,10 @@ class Host:
         if self.process is None:
             return
         kill(self.pid, signal.SIGKILL)
+        for running in self.started:
+            running.wait()
         self.process.wait(20)
         self.process.stdout.close()
-        for running in self.started:
-            running.process.wait(20)
         self.started.clear()
         self.process = None
 
@@ -618,7 +628,10 @@ class Lab:
 
     def plug(self, host):
         port = "s-" + host.name
-        self.switch.ip(f"link add {port} type veth peer name eth0 netns {host.pid}",
+        # The same hardware address at each start, as a real host has it: what the others remember
+        # of it stays true.
+        self.switch.ip(f"link add {port} type veth peer name eth0 address 02:00:5e:00:53:"
+                       f"{host.index:02x} netns {host.pid}",
                        f"link set {port} master br0", f"link set {port} up")
         host.ip(f"address add {host.address}/24 dev eth0", "link set eth0 up")
 

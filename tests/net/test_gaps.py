@@ -184,14 +184,11 @@ def a_frozen_node_lets_go_as_soon_as_it_wakes():
         wait_state(web2, "BACKUP")
         agent = next(r for r in web1.started if r.name == "agent")
         watch = Probe(web1, "watch", VIP)
-        frozen = agent.family()
-        for pid in frozen:
-            kill(pid, signal.SIGSTOP)
+        agent.freeze()
         wait_for("web2 takes over", lambda: web2.has(VIP))
         wait_for("web2 has held it for a while", lambda: web2.instance()["since_us"] > 1_000_000)
         thawed_us = now_us()
-        for pid in reversed(frozen):
-            kill(pid, signal.SIGCONT)
+        agent.thaw()
         lab.wait_holder("web2", VIP)
         wait_state(web1, "BACKUP")
         lost = [at_us for at_us, what in watch.events() if what == "lost"]

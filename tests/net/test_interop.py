@@ -39,7 +39,7 @@ def fail_over_and_back(version, multicast, leader, advert_int, password=None):
         first = start(web1)
         lab.wait_holder("web1", VIP, patience)
         wait_for("tandem knows web1 as the master", lambda: (
-            tandem.instance().get("advertised") or {}).get("node") == "web1" or web1 is tandem)
+            tandem.instance().get("master") or {}).get("node") == "web1" or web1 is tandem)
 
         client = Probe(lab.client, "ask", VIP, "9", "1000")
         first.stop()

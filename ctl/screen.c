@@ -24,8 +24,9 @@ static const json_t *node_of(const json_t *list, const char *node)
 	json_t *item;
 	size_t i;
 
-	json_array_foreach(list, i,
-			   item) if (strcmp(ask_text(item, "node", ""), node) == 0) return item;
+	json_array_foreach (list, i, item)
+		if (strcmp(ask_text(item, "node", ""), node) == 0)
+			return item;
 	return NULL;
 }
 
@@ -40,8 +41,8 @@ static void head_cell(const struct screen *screen, int n, char cell[CELL_BYTES_M
 		 is_self(screen, screen->nodes[n]) ? " (this node)" : "");
 }
 
-/* What this node is by itself, and what the others say in their adverts. A backup is silent: what
- * is known of it is what the file says. */
+/* What this node is by itself, and what the others say in their adverts. A backup keeps silent, and
+ * so does a dead node: BACKUP stands where the replicator's link shows that the node is there. */
 static void instance_cell(const struct screen *screen, const json_t *instance, int n,
 			  char cell[CELL_BYTES_MAX])
 {
@@ -63,6 +64,11 @@ static void instance_cell(const struct screen *screen, const json_t *instance, i
 		return;
 	}
 	state = ask_text(peer, "state", "unknown");
+	if (strcmp(state, "SILENT") == 0) {
+		const json_t *link = node_of(json_object_get(screen->input->syncd, "peers"), node);
+
+		state = json_is_true(json_object_get(link, "connected")) ? "BACKUP" : "silent";
+	}
 	priority = ask_number(peer, "priority");
 	if (priority >= 0)
 		snprintf(cell, CELL_BYTES_MAX, "%-7s prio %lld", state, (long long)priority);
@@ -111,16 +117,14 @@ static void measure(struct table *table)
 		head_cell(screen, n, cell);
 		widen(&table->width[n], cell);
 	}
-	json_array_foreach(json_object_get(screen->input->agent, "instances"), i, item)
-	{
+	json_array_foreach (json_object_get(screen->input->agent, "instances"), i, item) {
 		widen(&table->name_width, ask_text(item, "name", "?"));
 		for (int n = 0; n < screen->nodes_count; n++) {
 			instance_cell(screen, item, n, cell);
 			widen(&table->width[n], cell);
 		}
 	}
-	json_array_foreach(json_object_get(screen->input->syncd, "mirrors"), i, item)
-	{
+	json_array_foreach (json_object_get(screen->input->syncd, "mirrors"), i, item) {
 		widen(&table->name_width, ask_text(item, "name", "?"));
 		for (int n = 0; n < screen->nodes_count; n++) {
 			mirror_cell(screen, item, n, cell);
@@ -141,8 +145,7 @@ static void print_instance(const struct table *table, const json_t *instance, FI
 		instance_cell(screen, instance, n, cell);
 		fprintf(out, "%-*s  ", table->width[n], cell);
 	}
-	json_array_foreach(json_object_get(instance, "addresses"), i, address)
-	{
+	json_array_foreach (json_object_get(instance, "addresses"), i, address) {
 		fputs(i ? " " : "", out);
 		/* Either the text alone, or an object that says more of it. */
 		ask_print(out,
@@ -173,11 +176,11 @@ static void print_mirror(const struct table *table, const json_t *mirror, FILE *
 		if (author)
 			fprintf(out, " %s %s", *author ? "on" : "by a", *author ? author : "merge");
 	}
-	json_array_foreach(json_object_get(mirror, "nodes"), i,
-			   node) if (ask_number(node, "latency_us") >= 0 &&
-				     !is_self(screen, ask_text(node, "node", "?")))
-		fprintf(out, ", live on %s after %s", ask_text(node, "node", "?"),
-			screen_age(ask_number(node, "latency_us"), age));
+	json_array_foreach (json_object_get(mirror, "nodes"), i, node)
+		if (ask_number(node, "latency_us") >= 0 &&
+		    !is_self(screen, ask_text(node, "node", "?")))
+			fprintf(out, ", live on %s after %s", ask_text(node, "node", "?"),
+				screen_age(ask_number(node, "latency_us"), age));
 	fputc('\n', out);
 }
 
@@ -192,8 +195,7 @@ static void print_head(const struct table *table, FILE *out)
 
 	for (int n = 0; n < screen->nodes_count; n++)
 		wanted += table->width[n] + 2;
-	json_array_foreach(json_object_get(screen->input->syncd, "peers"), i, peer)
-	{
+	json_array_foreach (json_object_get(screen->input->syncd, "peers"), i, peer) {
 		bool connected = json_is_true(json_object_get(peer, "connected"));
 		json_int_t us = ask_number(peer, "age_us");
 
@@ -233,9 +235,9 @@ void screen_print(const struct screen *screen, FILE *out)
 
 	measure(&table);
 	print_head(&table, out);
-	json_array_foreach(json_object_get(screen->input->agent, "instances"), i, item)
+	json_array_foreach (json_object_get(screen->input->agent, "instances"), i, item)
 		print_instance(&table, item, out);
-	json_array_foreach(json_object_get(screen->input->syncd, "mirrors"), i, item)
+	json_array_foreach (json_object_get(screen->input->syncd, "mirrors"), i, item)
 		print_mirror(&table, item, out);
 	if (screen->findings_count)
 		fputc('\n', out);

@@ -56,13 +56,13 @@ static void name_nodes(struct screen *screen)
 		add_node(screen, input->conf->nodes[n].name);
 	if (screen->self)
 		add_node(screen, screen->self);
-	json_array_foreach(json_object_get(input->agent, "instances"), i, instance)
-		json_array_foreach(json_object_get(instance, "peers"), k,
-				   peer) if (ask_text(peer, "node", NULL))
+	json_array_foreach (json_object_get(input->agent, "instances"), i, instance)
+		json_array_foreach (json_object_get(instance, "peers"), k, peer)
+			if (ask_text(peer, "node", NULL))
+				add_node(screen, ask_text(peer, "node", NULL));
+	json_array_foreach (json_object_get(input->syncd, "peers"), i, peer)
+		if (ask_text(peer, "node", NULL))
 			add_node(screen, ask_text(peer, "node", NULL));
-	json_array_foreach(json_object_get(input->syncd, "peers"), i,
-			   peer) if (ask_text(peer, "node", NULL))
-		add_node(screen, ask_text(peer, "node", NULL));
 }
 
 /* A node whose place is empty or unknown is called by its address. */
@@ -92,27 +92,33 @@ static void judge_hook(struct screen *screen, const char *name, const json_t *ho
 	     screen_age(ask_number(hook, "age_us"), age), outcome, *output ? "\n" : "", output);
 }
 
+/* Older than this, what was refused is history: told, no longer judged. */
+#define REFUSED_RECENT_US 60000000
+
 static void judge_refused(struct screen *screen, const char *name, const json_t *instance)
 {
 	json_t *refused;
 	size_t i;
 	char age[32];
 
-	json_array_foreach(json_object_get(instance, "refused"), i, refused)
-	{
-		const char *text = ask_text(refused, "text", NULL);
-		const char *node = ask_text(refused, "node", NULL);
+	json_array_foreach (json_object_get(instance, "refused"), i, refused) {
+		const char *text = ask_text(refused, "text", "");
+		const char *node = ask_text(refused, "node", "");
+		json_int_t count = ask_number(refused, "count");
+		json_int_t us = ask_number(refused, "age_us");
+		bool dropped = !json_is_false(json_object_get(refused, "refused"));
+		/* A stranger's adverts only alarm; a peer's that are dropped keep a pair apart. */
+		bool apart = dropped && *node && us >= 0 && us < REFUSED_RECENT_US;
 
-		if (ask_number(refused, "count") == 0)
+		if (count == 0)
 			continue;
-		find(screen, VERB_OK,
-		     "%s: %lld advert%s from %s%s%s%s refused, the last %s ago: %s (%s)", name,
-		     (long long)ask_number(refused, "count"),
-		     ask_number(refused, "count") == 1 ? "" : "s", ask_text(refused, "source", "?"),
-		     node && *node ? " (" : "", node && *node ? node : "", node && *node ? ")" : "",
-		     screen_age(ask_number(refused, "age_us"), age),
-		     text && *text ? text : "no reason was given",
-		     ask_text(refused, "verdict", "?"));
+		find(screen, apart ? VERB_FAILED : VERB_OK,
+		     "%s: %lld advert%s from %s%s%s%s %s%s%s: %s (%s)", name, (long long)count,
+		     count == 1 ? "" : "s", ask_text(refused, "source", "several sources"),
+		     *node ? " (" : "", node, *node ? ")" : "",
+		     dropped ? "refused" : "taken in spite of a difference",
+		     us >= 0 ? ", the last one of age " : "", us >= 0 ? screen_age(us, age) : "",
+		     *text ? text : "no reason was given", ask_text(refused, "verdict", "?"));
 	}
 }
 
@@ -121,12 +127,10 @@ static void judge_instance(struct screen *screen, const json_t *instance)
 	const char *name = ask_text(instance, "name", "?");
 	const char *state = ask_text(instance, "state", "?");
 	const char *cause = ask_text(instance, "cause", NULL);
-	const json_t *advertised = json_object_get(instance, "advertised");
+	const json_t *master = json_object_get(instance, "master");
 	json_t *peer;
 	size_t i;
 
-	if (!advertised)
-		advertised = json_object_get(instance, "master");
 	if (strcmp(state, "FAULT") == 0)
 		find(screen, VERB_FAILED, "%s: FAULT here: %s", name,
 		     cause ? cause : "no cause is known");
@@ -136,19 +140,22 @@ static void judge_instance(struct screen *screen, const json_t *instance)
 	else if (strcmp(state, "LEAVING") == 0)
 		find(screen, VERB_PENDING, "%s: is leaving: %s", name,
 		     cause ? cause : "no cause is known");
-	else if (strcmp(state, "BACKUP") == 0 && !json_is_object(advertised))
+	else if (strcmp(state, "BACKUP") == 0 && !json_is_object(master))
 		find(screen, VERB_PENDING, "%s: nobody is heard as master", name);
 	if (json_is_true(json_object_get(instance, "sick")))
 		find(screen, VERB_FAILED, "%s: sick here: priority %lld instead of %lld", name,
 		     (long long)ask_number(instance, "effective_priority"),
 		     (long long)ask_number(instance, "priority"));
-	json_array_foreach(json_object_get(instance, "peers"), i,
-			   peer) if (strcmp(state, "MASTER") == 0 &&
-				     strcmp(ask_text(peer, "state", ""), "MASTER") == 0)
-		find(screen, VERB_FAILED,
-		     "%s: two masters: %s says that it is one as well; is VRRP (IP protocol 112) "
-		     "let through in both directions?",
-		     name, who(peer, "node", "address"));
+	if (ask_text(instance, "trouble", NULL))
+		find(screen, VERB_FAILED, "%s: %s", name, ask_text(instance, "trouble", ""));
+	json_array_foreach (json_object_get(instance, "peers"), i, peer)
+		if (strcmp(state, "MASTER") == 0 &&
+		    strcmp(ask_text(peer, "state", ""), "MASTER") == 0)
+			find(screen, VERB_FAILED,
+			     "%s: two masters: %s says that it is one as well; is VRRP (IP "
+			     "protocol 112) "
+			     "let through in both directions?",
+			     name, who(peer, "node", "address"));
 	judge_refused(screen, name, instance);
 	judge_hook(screen, name, json_object_get(instance, "hook"));
 }
@@ -166,17 +173,16 @@ static void judge_agent(struct screen *screen)
 			     input->agent_why ? input->agent_why : "tandem-agent does not answer");
 		return;
 	}
-	json_array_foreach(json_object_get(input->agent, "instances"), i, item)
+	json_array_foreach (json_object_get(input->agent, "instances"), i, item)
 		judge_instance(screen, item);
-	json_array_foreach(json_object_get(input->agent, "checks"), i, item)
-	{
+	json_array_foreach (json_object_get(input->agent, "checks"), i, item) {
 		const char *state = ask_text(item, "state", "unknown");
 		const char *detail = ask_text(item, "detail", "");
 
 		if (strcmp(state, "failed") == 0)
 			find(screen, VERB_FAILED, "check %s: failed for %s%s%s",
 			     ask_text(item, "name", "?"),
-			     screen_age(ask_number(item, "age_us"), age), *detail ? ": " : "",
+			     screen_age(ask_number(item, "since_us"), age), *detail ? ": " : "",
 			     detail);
 		else if (strcmp(state, "unknown") == 0)
 			find(screen, VERB_PENDING, "check %s: has no result yet",
@@ -224,8 +230,7 @@ static void judge_mirror(struct screen *screen, const json_t *mirror)
 		     "%s: `tandem conflicts %s` shows both sides, `tandem sync --from NODE %s` "
 		     "takes one",
 		     name, name, name);
-	json_array_foreach(json_object_get(mirror, "nodes"), i, node)
-	{
+	json_array_foreach (json_object_get(mirror, "nodes"), i, node) {
 		const char *who_is = ask_text(node, "node", "?");
 		const char *its = ask_text(node, "state", "unknown");
 		const char *words = ask_text(node, "reason", "");
@@ -263,8 +268,7 @@ static void judge_syncd(struct screen *screen)
 			     input->syncd_why ? input->syncd_why : "tandem-syncd does not answer");
 		return;
 	}
-	json_array_foreach(json_object_get(input->syncd, "peers"), i, item)
-	{
+	json_array_foreach (json_object_get(input->syncd, "peers"), i, item) {
 		const char *node = ask_text(item, "node", "?");
 		const char *error = ask_text(item, "error", "");
 		const char *theirs = ask_text(item, "config_hash", own);
@@ -284,7 +288,7 @@ static void judge_syncd(struct screen *screen)
 			     node);
 		}
 	}
-	json_array_foreach(json_object_get(input->syncd, "mirrors"), i, item)
+	json_array_foreach (json_object_get(input->syncd, "mirrors"), i, item)
 		judge_mirror(screen, item);
 }
 

@@ -27,8 +27,7 @@ static void print_conflict(const json_t *conflict)
 	fputc('\n', stdout);
 	print_side("here:", json_object_get(conflict, "local"));
 	print_side("there:", json_object_get(conflict, "remote"));
-	json_array_foreach(json_object_get(conflict, "paths"), i, path)
-	{
+	json_array_foreach (json_object_get(conflict, "paths"), i, path) {
 		printf("    ");
 		ask_print(stdout, ask_text(path, "path", "?"), 4);
 		printf("  (here: %s, on %s: %s)\n", ask_text(path, "local", "nothing"), node,
@@ -63,9 +62,9 @@ int verb_conflicts(const struct verb_args *args)
 	conflicts = json_object_get(answer, "conflicts");
 	r = json_array_size(conflicts) ? VERB_FAILED : VERB_OK;
 	if (!args->json) {
-		json_array_foreach(conflicts, i, item) print_conflict(item);
-		json_array_foreach(json_object_get(answer, "rescued"), i, item)
-		{
+		json_array_foreach (conflicts, i, item)
+			print_conflict(item);
+		json_array_foreach (json_object_get(answer, "rescued"), i, item) {
 			printf("%s: an edit to ", ask_text(item, "mirror", "?"));
 			ask_print(stdout, ask_text(item, "path", "?"), 4);
 			printf(" was kept aside at %s: tandem show --rescued %s %s PATH\n",

@@ -27,8 +27,7 @@ int verb_sync(const struct verb_args *args)
 		json_decref(answer);
 		return r;
 	}
-	json_array_foreach(json_object_get(answer, "mirrors"), i, mirror)
-	{
+	json_array_foreach (json_object_get(answer, "mirrors"), i, mirror) {
 		json_int_t generation = ask_number(mirror, "generation");
 
 		printf("%s: ", ask_text(mirror, "name", "?"));

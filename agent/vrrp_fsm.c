@@ -168,6 +168,12 @@ static bool foreign_is_higher(const struct vrrp_fsm *fsm, bool by_last_word)
 	return false;
 }
 
+/* The network may turn the order of the last advert and the priority 0 behind it round. */
+static bool overtaken(const struct vrrp_fsm *fsm, int node, uint64_t arrival_us)
+{
+	return fsm->left_node == node && arrival_us < later(fsm->left_us, VRRP_OVERTAKEN_US);
+}
+
 /* ---- actions ---- */
 
 static struct vrrp_action *act(struct vrrp_actions *out, enum vrrp_action_type type)
@@ -241,6 +247,8 @@ static void clear_deadlines(struct vrrp_fsm *fsm)
 	fsm->resigned_until_us = VRRP_NEVER_US;
 	fsm->repeat_us = VRRP_NEVER_US;
 	fsm->release_us = VRRP_NEVER_US;
+	fsm->leave_end_us = VRRP_NEVER_US;
+	fsm->successor = -1;
 	fsm->successor_priority = 0;
 	fsm->retry_us = VRRP_NEVER_US;
 }
@@ -331,9 +339,10 @@ static void become_leaving(struct vrrp_fsm *fsm, struct vrrp_actions *out)
 	fsm->repeat_us = alone ? VRRP_NEVER_US : later(fsm->now_us, VRRP_LEAVE_REPEAT_US);
 	/* Backups are silent, so that none is there cannot be known: the wait is what the slowest
 	 * would need. */
-	fsm->release_us =
+	fsm->leave_end_us =
 		alone ? fsm->now_us
 		      : later(fsm->now_us, min_us(fsm->conf.stop_wait_us, succession_us(fsm)));
+	fsm->release_us = fsm->leave_end_us;
 }
 
 /* The last word of priority 1 makes a keepalived successor announce again, which reaches those who
@@ -400,7 +409,8 @@ static void note_conf(struct vrrp_fsm *fsm, const struct vrrp_conf *conf)
 	}
 	memcpy(fsm->peers, peers, sizeof(peers));
 	fsm->master = master;
-	fsm->left_node = -1;
+	fsm->left_node = -1; /* both are a matter of milliseconds */
+	fsm->successor = -1;
 	fsm->conf = *conf;
 }
 
@@ -466,9 +476,27 @@ static void judge_again(struct vrrp_fsm *fsm)
 		judge_master(fsm, fsm->master, fsm->peers[fsm->master].heard_us, fsm->now_us);
 }
 
+/* The highest master but node that was heard lately, or -1. */
+static int other_master(const struct vrrp_fsm *fsm, int node, uint64_t now_us)
+{
+	int best = -1;
+
+	for (int i = 0; i < fsm->conf.nodes_count; i++) {
+		const struct vrrp_peer *peer = &fsm->peers[i];
+
+		if (i == node || !peer->heard || peer->priority == VRRP_PRIORITY_LEAVE ||
+		    now_us >= later(peer->heard_us, 3 * interval_of(fsm, i)))
+			continue;
+		if (best < 0 || outranks(fsm, peer->priority, i, fsm->peers[best].priority, best))
+			best = i;
+	}
+	return best;
+}
+
 static void backup_hears(struct vrrp_fsm *fsm, int node, uint8_t priority, uint64_t arrival_us)
 {
 	const int master = fsm->master;
+	int other;
 
 	if (priority == VRRP_PRIORITY_LEAVE) {
 		/* 6.4.2 (425). From somebody who is not the master it frees nothing. A repeat does
@@ -477,22 +505,21 @@ static void backup_hears(struct vrrp_fsm *fsm, int node, uint8_t priority, uint6
 			return;
 		fsm->down_base_us = min_us(fsm->down_base_us, arrival_us);
 		fsm->master = -1;
-		if (!fsm->master_left)
-			fsm->left_us = arrival_us;
-		fsm->left_node = node;
 		fsm->master_left = true;
 		fsm->take_base_us = VRRP_NEVER_US;
 		fsm->preempt_since_us = VRRP_NEVER_US;
 		fsm->doubted = false;
+		other = other_master(fsm, node, arrival_us);
+		if (other >= 0) /* its advert was passed over while a higher one was heard */
+			judge_master(fsm, other, fsm->peers[other].heard_us, arrival_us);
 		return;
 	}
-	if (fsm->master_left && fsm->left_node == node &&
-	    arrival_us < later(fsm->left_us, VRRP_OVERTAKEN_US))
+	if (overtaken(fsm, node, arrival_us))
 		return;
 	/* Of two masters the one that will win is the one that counts, for as long as it is heard:
 	 * the other one's sickness or departure is no reason to do anything. */
 	if (master >= 0 && master != node &&
-	    arrival_us < later(fsm->peers[master].heard_us, fsm->master_int_us * 3 / 2) &&
+	    arrival_us < later(fsm->peers[master].heard_us, 3 * fsm->master_int_us) &&
 	    outranks(fsm, fsm->peers[master].priority, master, priority, node)) {
 		if (priority >= fsm->priority || fsm->conf.nopreempt)
 			rearm(fsm, node, arrival_us);
@@ -690,6 +717,8 @@ static void master_hears(struct vrrp_fsm *fsm, const struct vrrp_event *ev,
 			answer(fsm, out);
 		return;
 	}
+	if (outranks(fsm, priority, node, fsm->priority, self) && overtaken(fsm, node, arrival_us))
+		return;
 	if (outranks(fsm, priority, node, fsm->priority, self))
 		cause = priority > fsm->priority ? VRRP_CAUSE_HIGHER_PRIORITY
 						 : VRRP_CAUSE_HIGHER_ADDRESS;
@@ -834,20 +863,35 @@ static bool was_away(const struct vrrp_fsm *fsm, const struct vrrp_event *ev)
 
 /* ---- LEAVING, INIT, FAULT ---- */
 
+static void leaving_hears(struct vrrp_fsm *fsm, int node, uint8_t priority, uint64_t arrival_us)
+{
+	if (arrival_us < fsm->since_us)
+		return;
+	if (priority == VRRP_PRIORITY_LEAVE) {
+		/* The successor could not keep what it took: somebody else may. */
+		if (fsm->successor == node) {
+			fsm->successor = -1;
+			fsm->successor_priority = 0;
+			fsm->release_us = fsm->leave_end_us;
+		}
+		return;
+	}
+	if (fsm->successor >= 0 || overtaken(fsm, node, arrival_us))
+		return;
+	/* It is heard before it answers: 2.5 ms with one address, 11 ms with 200 (X2). */
+	fsm->successor = node;
+	fsm->successor_priority = priority;
+	fsm->repeat_us = VRRP_NEVER_US;
+	fsm->release_us = min_us(fsm->leave_end_us, later(arrival_us, VRRP_LEAVE_GRACE_US));
+}
+
 static void step_leaving(struct vrrp_fsm *fsm, const struct vrrp_event *ev,
 			 struct vrrp_actions *out)
 {
 	switch (ev->type) {
 	case VRRP_EV_ADVERT:
-		if (ev->u.advert.priority == VRRP_PRIORITY_LEAVE ||
-		    ev->u.advert.arrival_us < fsm->since_us || fsm->successor_priority)
-			break;
-		/* It is heard before it answers: 2.5 ms with one address, 11 ms with 200 (X2). */
-		fsm->successor_priority = ev->u.advert.priority;
-		fsm->repeat_us = VRRP_NEVER_US;
-		fsm->release_us =
-			min_us(fsm->release_us, later(min_us(ev->u.advert.arrival_us, ev->now_us),
-						      VRRP_LEAVE_GRACE_US));
+		leaving_hears(fsm, ev->u.advert.node, ev->u.advert.priority,
+			      min_us(ev->u.advert.arrival_us, ev->now_us));
 		break;
 	case VRRP_EV_ANNOUNCED:
 		finish_leaving(fsm, out, VRRP_CAUSE_ANNOUNCED);
@@ -1005,6 +1049,7 @@ void vrrp_fsm_init(struct vrrp_fsm *fsm, const struct vrrp_conf *conf)
 	memset(fsm, 0, sizeof(*fsm));
 	fsm->conf = *conf;
 	fsm->priority = conf->nodes[conf->self].priority;
+	fsm->left_node = -1;
 	fsm->undetermined_until_us = VRRP_NEVER_US;
 	fsm->resign_again_us = VRRP_NEVER_US;
 	clear_deadlines(fsm);
@@ -1023,6 +1068,10 @@ static void note_peer(struct vrrp_fsm *fsm, const struct vrrp_event *ev)
 	peer->priority = ev->u.advert.priority;
 	peer->advert_int_us = ev->u.advert.advert_int_us;
 	peer->verdict = ev->u.advert.verdict;
+	if (peer->priority == VRRP_PRIORITY_LEAVE) {
+		fsm->left_node = ev->u.advert.node;
+		fsm->left_us = peer->heard_us;
+	}
 	fsm->stats.adverts_received++;
 	fsm->stats.priority_zero_received += ev->u.advert.priority == VRRP_PRIORITY_LEAVE;
 	fsm->stats.mismatches_received +=

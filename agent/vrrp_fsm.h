@@ -257,8 +257,8 @@ struct vrrp_fsm {
 	uint64_t master_int_us;	   /* its interval, RFC 9568 Active_Adver_Interval */
 	uint64_t down_base_us;	   /* master-down without skew; arrival of a priority 0 */
 	bool master_left;	   /* a priority 0 was heard and nothing since */
-	int left_node;		   /* who left */
-	uint64_t left_us;	   /* arrival of its priority 0 */
+	int left_node;		   /* who sent the last priority 0; -1: nobody */
+	uint64_t left_us;	   /* when it arrived */
 	uint64_t take_base_us;	   /* since when a sick holder of lower priority is heard */
 	uint64_t preempt_since_us; /* since when a healthy one is */
 	bool doubted;		   /* a late deadline was extended once */
@@ -281,7 +281,9 @@ struct vrrp_fsm {
 	/* LEAVING. */
 	uint64_t repeat_us;
 	uint64_t release_us;
-	uint8_t successor_priority; /* of the first other master heard; 0: none yet */
+	uint64_t leave_end_us;	    /* without a successor */
+	int successor;		    /* first other master heard, or -1 */
+	uint8_t successor_priority; /* as it said; 0: none was heard */
 
 	/* FAULT. */
 	uint64_t retry_us; /* NEVER unless the kernel refused the addresses */

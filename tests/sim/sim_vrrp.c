@@ -1,0 +1,1061 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * sim_vrrp: whole clusters of the real VRRP core in virtual time.
+ *
+ * Each seed names one history: a configuration, 2 to 5 nodes (some of them keepalived as a small
+ * model has it), and a run of faults: lost, delayed and one-way cut adverts, crashes, engines that
+ * are restarted, hangs, paused machines, dead interfaces, checks that flap, orderly stops, reloads.
+ * Every step of every node is checked against docs/INVARIANTS.md (vrrp_oracle.h). Then the network
+ * heals, and what must come about is waited for and checked: one holder, the right one, a handover
+ * without a gap, a take-over in time.
+ *
+ * usage: sim_vrrp [--seeds N] [--seed S] [--trace]
+ */
+#include <assert.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "tests/sim/vrrp_oracle.h"
+
+#define NODES_MAX 5
+#define MESSAGES_MAX 4096 /* in flight; reaching it is an advert storm */
+#define INBOX_MAX 4096
+#define NEVER VRRP_NEVER_US
+
+struct message {
+	uint64_t at_us; /* delivery; in an inbox: arrival by the receiver's clock */
+	int from, to;
+	bool announcement;
+	uint8_t priority;
+	uint64_t interval_us;
+};
+
+/* As much of keepalived 2.2.7 as a peer sees: RFC 9568 with weights, and no notion of sickness. */
+struct keepalived {
+	bool master;
+	uint64_t down_us, advert_us;
+	uint64_t interval_us;
+	uint8_t priority;
+};
+
+struct node {
+	struct vrrp_fsm fsm;
+	struct oracle oracle;
+	struct keepalived ka;
+	bool foreign;
+	bool running;
+	bool link_up;
+	bool send_broken;
+	int holds_to_fail;
+	uint8_t priority; /* effective */
+	bool undetermined;
+	uint64_t determined_us; /* when its checks report; NEVER */
+	uint64_t paused_until_us;
+	bool deaf;		 /* paused as a machine: nothing is queued */
+	uint64_t lag_us;	 /* its clock stood still for so long */
+	uint64_t lateness_us;	 /* how late its loop wakes up */
+	uint64_t last_advert_us; /* by its own clock, for a resume */
+	uint64_t restart_us;	 /* an engine that is being restarted */
+	bool resume;
+	bool stopping;
+	bool held; /* a keepalived's addresses, or what a dead engine left */
+	struct message inbox[INBOX_MAX];
+	int inbox_first, inbox_count;
+};
+
+struct world {
+	uint64_t rng;
+	uint64_t now_us;
+	struct vrrp_conf conf; /* of all nodes, less self */
+	uint64_t intervals_us[NODES_MAX];
+	int count;
+	struct node nodes[NODES_MAX];
+	struct message messages[MESSAGES_MAX];
+	int messages_count;
+	uint64_t cut_until_us[NODES_MAX][NODES_MAX];
+	int loss_percent;
+	uint64_t delay_max_us;
+	bool healed;
+	bool any_mute, any_hold_failed;
+	uint64_t both_since_us; /* two masters, in the quiet phase */
+	uint64_t gap_since_us;	/* nobody holds; NEVER: somebody does */
+	uint64_t gap_max_us;
+};
+
+static struct world world;
+static uint64_t seed_now;
+static bool trace;
+static uint64_t steps, take_overs, virtual_us, schedules;
+
+void oracle_fail(const char *invariant, const char *what)
+{
+	fprintf(stderr,
+		"sim_vrrp: invariant %s broken at %" PRIu64 " us of seed %" PRIu64 ": %s\n"
+		"replay: tests/sim/sim_vrrp --seed %" PRIu64 " --trace\n",
+		invariant, world.now_us, seed_now, what, seed_now);
+	exit(1);
+}
+
+/* ---- chance: splitmix64, so that a seed names a history on every machine ---- */
+
+static uint64_t draw(void)
+{
+	uint64_t z = world.rng += 0x9e3779b97f4a7c15u;
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+	z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+	return z ^ z >> 31;
+}
+
+static uint64_t below(uint64_t n)
+{
+	return n ? draw() % n : 0;
+}
+
+static bool chance(int percent)
+{
+	return below(100) < (uint64_t)percent;
+}
+
+/* ---- the wire ---- */
+
+static void tell(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static void tell(const char *format, ...)
+{
+	va_list args;
+
+	if (!trace)
+		return;
+	printf("%12" PRIu64 " ", world.now_us);
+	va_start(args, format);
+	vprintf(format, args);
+	va_end(args);
+	putchar('\n');
+}
+
+static void post(int from, bool announcement, uint8_t priority, uint64_t interval_us)
+{
+	for (int to = 0; to < world.count; to++) {
+		struct message *m;
+
+		if (to == from || chance(world.loss_percent) ||
+		    world.now_us < world.cut_until_us[from][to])
+			continue;
+		if (world.messages_count == MESSAGES_MAX)
+			oracle_fail("A9", "an advert storm");
+		m = &world.messages[world.messages_count++];
+		*m = (struct message){.at_us = world.now_us + 50 + below(world.delay_max_us),
+				      .from = from,
+				      .to = to,
+				      .announcement = announcement,
+				      .priority = priority,
+				      .interval_us = interval_us};
+	}
+}
+
+static uint64_t local_us(const struct node *node)
+{
+	return world.now_us - node->lag_us;
+}
+
+/* ---- a node with the real core ---- */
+
+static void feed(int index, struct vrrp_event *ev);
+
+static void carry_out(int index, const struct vrrp_actions *actions)
+{
+	struct node *node = &world.nodes[index];
+
+	bool sent = true, held = true;
+
+	for (int i = 0; i < actions->count; i++) {
+		const struct vrrp_action *action = &actions->list[i];
+
+		if (trace) {
+			if (action->type == VRRP_DO_TRANSITION)
+				tell("n%d %s -> %s cause=%s prio=%d node=%d", index,
+				     vrrp_fsm_state_name(action->u.transition.from),
+				     vrrp_fsm_state_name(action->u.transition.to),
+				     vrrp_fsm_cause_name(action->u.transition.cause),
+				     node->fsm.priority, action->u.transition.node);
+			else if (action->type == VRRP_DO_SEND)
+				tell("n%d send %d", index, action->u.priority);
+			else if (action->type == VRRP_DO_ALARM)
+				tell("n%d alarm: %s", index, vrrp_fsm_alarm_text(action->u.alarm));
+			else
+				tell("n%d %s", index, vrrp_fsm_action_name(action->type));
+		}
+		switch (action->type) {
+		case VRRP_DO_SEND:
+			if (node->send_broken || !node->link_up) {
+				sent = false;
+				break;
+			}
+			if (action->u.priority)
+				node->last_advert_us = local_us(node);
+			post(index, false, action->u.priority, node->fsm.conf.advert_int_us);
+			break;
+		case VRRP_DO_HOLD:
+			if (node->holds_to_fail > 0) {
+				node->holds_to_fail--;
+				held = false;
+			}
+			break;
+		case VRRP_DO_ANNOUNCE:
+			if (held)
+				post(index, true, 0, 0);
+			break;
+		case VRRP_DO_TRANSITION:
+			take_overs += action->u.transition.to == VRRP_MASTER;
+			break;
+		case VRRP_DO_STOPPED:
+			node->running = false;
+			node->stopping = false;
+			break;
+		case VRRP_DO_RELEASE:
+		case VRRP_DO_WATCH:
+		case VRRP_DO_UNWATCH:
+		case VRRP_DO_ALARM:
+		case VRRP_ACTION_TYPES:
+			break;
+		}
+	}
+	/* Effects return as events, once the list is done and before anything else. */
+	if (!sent)
+		feed(index, &(struct vrrp_event){.type = VRRP_EV_SEND_FAILED});
+	if (!held)
+		feed(index, &(struct vrrp_event){.type = VRRP_EV_HOLD_FAILED});
+}
+
+static void feed(int index, struct vrrp_event *ev)
+{
+	struct node *node = &world.nodes[index];
+	struct vrrp_actions actions;
+
+	ev->now_us = local_us(node);
+	if (trace && ev->type != VRRP_EV_TIMER && ev->type != VRRP_EV_ADVERT)
+		tell("n%d * %s", index, vrrp_fsm_event_name(ev->type));
+	if (trace && ev->type == VRRP_EV_ADVERT)
+		tell("n%d * advert of n%d prio %d, %" PRIu64 " us old", index, ev->u.advert.node,
+		     ev->u.advert.priority, ev->now_us - ev->u.advert.arrival_us);
+	oracle_before(&node->oracle, &node->fsm, ev);
+	vrrp_fsm_step(&node->fsm, ev, &actions);
+	oracle_after(&node->oracle, &node->fsm, ev, &actions);
+	steps++;
+	carry_out(index, &actions);
+}
+
+static void feed_health(int index)
+{
+	struct vrrp_event ev = {.type = VRRP_EV_HEALTH};
+
+	ev.u.health.priority = world.nodes[index].priority;
+	ev.u.health.undetermined = world.nodes[index].undetermined;
+	feed(index, &ev);
+}
+
+static void feed_link(int index)
+{
+	struct vrrp_event ev = {.type = VRRP_EV_LINK};
+
+	ev.u.link.up = world.nodes[index].link_up;
+	feed(index, &ev);
+}
+
+static struct vrrp_conf conf_of(int index)
+{
+	struct vrrp_conf conf = world.conf;
+
+	conf.self = index;
+	conf.advert_int_us = world.intervals_us[index];
+	return conf;
+}
+
+static void start(int index)
+{
+	struct node *node = &world.nodes[index];
+	const struct vrrp_conf conf = conf_of(index);
+	struct vrrp_event ev = {.type = node->resume ? VRRP_EV_RESUME : VRRP_EV_START};
+
+	node->running = true;
+	node->stopping = false;
+	node->restart_us = NEVER;
+	node->paused_until_us = 0;
+	if (!node->resume) {
+		node->inbox_count = 0;
+		node->held = false;
+	}
+	if (node->foreign) {
+		node->ka = (struct keepalived){.interval_us = conf.advert_int_us,
+					       .advert_us = NEVER,
+					       .priority = node->priority};
+		node->ka.down_us =
+			world.now_us +
+			vrrp_fsm_master_down_us(conf.version, node->priority, conf.advert_int_us);
+		return;
+	}
+	ev.u.resume.last_advert_us = node->last_advert_us;
+	ev.u.resume.priority = node->fsm.priority ? node->fsm.priority : node->priority;
+	vrrp_fsm_init(&node->fsm, &conf);
+	oracle_init(&node->oracle, &node->fsm, node->held);
+	node->fsm.now_us = 0;
+	if (node->undetermined)
+		node->determined_us = world.now_us + below(2 * world.conf.undetermined_wait_us);
+	feed_link(index);
+	feed_health(index);
+	feed(index, &ev);
+	node->resume = false;
+	node->held = false;
+}
+
+static void receive(int index, const struct message *m)
+{
+	struct node *node = &world.nodes[index];
+	struct vrrp_event ev = {.type = m->announcement ? VRRP_EV_ANNOUNCED : VRRP_EV_ADVERT};
+
+	if (!m->announcement) {
+		ev.u.advert.arrival_us = m->at_us;
+		ev.u.advert.node = m->from;
+		ev.u.advert.priority = m->priority;
+		ev.u.advert.advert_int_us = m->interval_us;
+	} else if (node->fsm.state != VRRP_LEAVING) {
+		return; /* nobody watches */
+	}
+	feed(index, &ev);
+}
+
+/* ---- a node with keepalived ---- */
+
+static void ka_send(int index, uint8_t priority)
+{
+	struct node *node = &world.nodes[index];
+
+	if (node->link_up && !node->send_broken)
+		post(index, false, priority, node->ka.interval_us);
+}
+
+static void ka_become_master(int index)
+{
+	struct node *node = &world.nodes[index];
+
+	tell("n%d keepalived MASTER prio %d", index, node->ka.priority);
+	node->ka.master = true;
+	node->ka.down_us = NEVER;
+	node->ka.advert_us = world.now_us + world.intervals_us[index];
+	ka_send(index, node->ka.priority);
+	post(index, true, 0, 0);
+}
+
+static void ka_become_backup(int index, uint64_t interval_us)
+{
+	struct node *node = &world.nodes[index];
+
+	if (node->ka.master)
+		tell("n%d keepalived BACKUP", index);
+	node->ka.master = false;
+	node->ka.advert_us = NEVER;
+	node->ka.interval_us = interval_us;
+	node->ka.down_us = world.now_us + vrrp_fsm_master_down_us(world.conf.version,
+								  node->ka.priority, interval_us);
+}
+
+static void ka_receive(int index, const struct message *m)
+{
+	struct node *node = &world.nodes[index];
+	struct keepalived *ka = &node->ka;
+	const struct vrrp_node *nodes = world.conf.nodes;
+
+	if (m->announcement)
+		return;
+	if (ka->master) {
+		if (m->priority > ka->priority ||
+		    (m->priority == ka->priority &&
+		     ip_compare(&nodes[m->from].address, &nodes[index].address) > 0)) {
+			ka_become_backup(index, m->interval_us);
+		} else {
+			ka_send(index, ka->priority);
+			ka->advert_us = world.now_us + world.intervals_us[index];
+		}
+		return;
+	}
+	if (m->priority == 0)
+		ka->down_us = world.now_us +
+			      vrrp_fsm_skew_us(world.conf.version, ka->priority, ka->interval_us);
+	else if (world.conf.nopreempt || m->priority >= ka->priority)
+		ka_become_backup(index, m->interval_us);
+}
+
+/* ---- time ---- */
+
+static bool holds(int index)
+{
+	const struct node *node = &world.nodes[index];
+
+	if (node->foreign)
+		return node->running && node->ka.master && node->link_up;
+	return (node->running && node->oracle.held) || node->held;
+}
+
+static bool is_master(int index)
+{
+	const struct node *node = &world.nodes[index];
+
+	if (!node->running)
+		return false;
+	return node->foreign ? node->ka.master : node->fsm.state == VRRP_MASTER;
+}
+
+static uint64_t wake_us(const struct node *node)
+{
+	uint64_t at = NEVER;
+
+	if (!node->running)
+		return node->restart_us;
+	if (node->foreign) {
+		at = node->ka.master ? node->ka.advert_us : node->ka.down_us;
+		if (!node->link_up)
+			at = NEVER;
+	} else if (vrrp_fsm_deadline(&node->fsm) != NEVER) {
+		at = vrrp_fsm_deadline(&node->fsm) + node->lag_us;
+	}
+	if (at < world.now_us)
+		at = world.now_us;
+	if (at != NEVER)
+		at += node->lateness_us;
+	if (node->inbox_count && at > world.now_us + node->lateness_us)
+		at = world.now_us + node->lateness_us;
+	if (node->determined_us < at)
+		at = node->determined_us;
+	return at < node->paused_until_us ? node->paused_until_us : at;
+}
+
+/* One turn of the node's loop: everything that waits in the sockets, then the deadline. */
+static void turn(int index)
+{
+	struct node *node = &world.nodes[index];
+
+	if (!node->running) {
+		start(index);
+		return;
+	}
+	node->deaf = false;
+	if (node->determined_us <= world.now_us) {
+		node->determined_us = NEVER;
+		node->undetermined = false;
+		if (!node->foreign)
+			feed_health(index);
+	}
+	if (!node->foreign && node->fsm.priority != node->priority && !node->undetermined)
+		feed_health(index); /* changed while it was away */
+	while (node->running && node->inbox_count) {
+		const struct message m = node->inbox[node->inbox_first];
+
+		node->inbox_first = (node->inbox_first + 1) % INBOX_MAX;
+		node->inbox_count--;
+		if (node->foreign)
+			ka_receive(index, &m);
+		else
+			receive(index, &m);
+	}
+	if (!node->running)
+		return;
+	if (node->foreign) {
+		if (node->ka.master && world.now_us >= node->ka.advert_us) {
+			ka_send(index, node->ka.priority);
+			node->ka.advert_us = world.now_us + world.intervals_us[index];
+		} else if (!node->ka.master && node->link_up && world.now_us >= node->ka.down_us) {
+			ka_become_master(index);
+		}
+		return;
+	}
+	if (vrrp_fsm_deadline(&node->fsm) <= local_us(node))
+		feed(index, &(struct vrrp_event){.type = VRRP_EV_TIMER});
+}
+
+static void deliver(const struct message *m)
+{
+	struct node *node = &world.nodes[m->to];
+
+	if (world.now_us >= node->paused_until_us)
+		node->deaf = false;
+	if ((!node->running && node->restart_us == NEVER) || !node->link_up || node->deaf)
+		return;
+	if (node->inbox_count == INBOX_MAX)
+		return; /* a socket's buffer is finite too */
+	struct message *slot = &node->inbox[(node->inbox_first + node->inbox_count++) % INBOX_MAX];
+	*slot = *m;
+	slot->at_us = world.now_us - node->lag_us;
+}
+
+/* What only the quiet phase promises. */
+static void watch(void)
+{
+	int masters = 0, holders = 0;
+
+	for (int i = 0; i < world.count; i++) {
+		masters += is_master(i);
+		holders += holds(i);
+	}
+	if (masters < 2)
+		world.both_since_us = NEVER;
+	else if (world.both_since_us == NEVER)
+		world.both_since_us = world.now_us;
+	if (holders) {
+		if (world.gap_since_us != NEVER &&
+		    world.now_us - world.gap_since_us > world.gap_max_us)
+			world.gap_max_us = world.now_us - world.gap_since_us;
+		world.gap_since_us = NEVER;
+	} else if (world.gap_since_us == NEVER) {
+		world.gap_since_us = world.now_us;
+	}
+	if (world.healed && world.both_since_us != NEVER) {
+		uint64_t bound_us = 0;
+
+		for (int i = 0; i < world.count; i++)
+			if (world.intervals_us[i] > bound_us)
+				bound_us = world.intervals_us[i];
+		if (world.now_us - world.both_since_us > bound_us + 2 * world.delay_max_us + 5000)
+			oracle_fail("A22", "two masters that hear each other for too long");
+	}
+}
+
+/* Runs until until_us. */
+static void run(uint64_t until_us)
+{
+	for (;;) {
+		uint64_t at = until_us;
+		int who = -1, which = -1;
+
+		for (int i = 0; i < world.count; i++) {
+			const uint64_t wake = wake_us(&world.nodes[i]);
+
+			if (wake < at) {
+				at = wake;
+				who = i;
+			}
+		}
+		for (int i = 0; i < world.messages_count; i++) {
+			if (world.messages[i].at_us < at) {
+				at = world.messages[i].at_us;
+				which = i;
+			}
+		}
+		world.now_us = at > world.now_us ? at : world.now_us;
+		if (which >= 0) {
+			const struct message m = world.messages[which];
+
+			world.messages[which] = world.messages[--world.messages_count];
+			deliver(&m);
+		} else if (who >= 0) {
+			turn(who);
+		} else {
+			return;
+		}
+		watch();
+	}
+}
+
+/* ---- faults ---- */
+
+static uint64_t longest_interval_us(void)
+{
+	uint64_t longest = 0;
+
+	for (int i = 0; i < world.count; i++)
+		if (world.intervals_us[i] > longest)
+			longest = world.intervals_us[i];
+	return longest;
+}
+
+static uint64_t some_time_us(void)
+{
+	const uint64_t interval_us = longest_interval_us();
+
+	switch (below(3)) {
+	case 0:
+		return below(interval_us);
+	case 1:
+		return below(4 * interval_us);
+	default:
+		return below(12 * interval_us);
+	}
+}
+
+static void crash(int index)
+{
+	struct node *node = &world.nodes[index];
+
+	tell("n%d ! dies", index);
+	node->running = false;
+	node->restart_us = NEVER;
+	node->resume = false;
+	node->held = false;
+	node->paused_until_us = 0;
+	node->inbox_count = 0;
+	node->determined_us = NEVER;
+}
+
+static void set_health(int index, uint8_t priority)
+{
+	struct node *node = &world.nodes[index];
+
+	if (node->priority == priority)
+		return;
+	tell("n%d ! priority %d", index, priority);
+	node->priority = priority;
+	if (node->foreign) {
+		node->ka.priority = priority;
+		if (node->running && node->ka.master && !node->link_up)
+			ka_become_backup(index, world.intervals_us[index]);
+	} else if (node->running && world.now_us >= node->paused_until_us) {
+		feed_health(index);
+	}
+}
+
+static void set_link(int index, bool up)
+{
+	struct node *node = &world.nodes[index];
+
+	if (node->link_up == up)
+		return;
+	tell("n%d ! link %s", index, up ? "up" : "down");
+	node->link_up = up;
+	if (!node->running)
+		return;
+	if (node->foreign)
+		ka_become_backup(index, world.intervals_us[index]);
+	else
+		feed_link(index);
+}
+
+static void stop(int index)
+{
+	struct node *node = &world.nodes[index];
+
+	if (!node->running)
+		return;
+	tell("n%d ! stops", index);
+	node->restart_us = NEVER;
+	if (node->foreign) {
+		if (node->ka.master)
+			ka_send(index, 0);
+		node->running = false;
+		node->ka.master = false;
+		return;
+	}
+	node->stopping = true;
+	feed(index, &(struct vrrp_event){.type = VRRP_EV_STOP});
+}
+
+/* The engine dies; the addresses stay, and the runner starts another one with what it knew. */
+static void kill_engine(int index)
+{
+	struct node *node = &world.nodes[index];
+
+	if (!node->running || node->foreign)
+		return;
+	tell("n%d ! engine dies", index);
+	node->resume = node->fsm.state == VRRP_MASTER;
+	node->held = node->resume && node->oracle.held;
+	node->running = false;
+	node->paused_until_us = 0;
+	node->restart_us = world.now_us + below(3 * world.intervals_us[index]);
+}
+
+static void pause_node(int index)
+{
+	struct node *node = &world.nodes[index];
+	const uint64_t pause_us = some_time_us();
+
+	if (!node->running || node->stopping || node->foreign)
+		return;
+	node->paused_until_us = world.now_us + pause_us;
+	switch (below(3)) {
+	case 0: /* the process: its sockets go on */
+		tell("n%d ! hangs for %" PRIu64 " us", index, pause_us);
+		break;
+	case 1: /* the machine; its clock shows it */
+		tell("n%d ! machine stands for %" PRIu64 " us", index, pause_us);
+		node->deaf = true;
+		break;
+	case 2: /* the machine; its clock does not show it, but something else may */
+		tell("n%d ! machine and clock stand for %" PRIu64 " us", index, pause_us);
+		node->deaf = true;
+		node->lag_us += pause_us;
+		/* Its clock must not run back meanwhile: nothing steps it until it wakes. */
+		break;
+	}
+}
+
+static void reload_all(void)
+{
+	/* Another rank for somebody, or nopreempt: reaches the nodes one after the other. */
+	switch (below(3)) {
+	case 0:
+		world.conf.nopreempt = !world.conf.nopreempt;
+		break;
+	case 1:
+		world.conf.preempt_delay_us = some_time_us();
+		break;
+	case 2: {
+		const int index = (int)below((uint64_t)world.count);
+		const uint8_t priority = (uint8_t)(1 + below(254));
+
+		if (world.conf.nodes[index].priority == 255)
+			return;
+		world.conf.nodes[index].priority = priority;
+		set_health(index, priority);
+		break;
+	}
+	}
+}
+
+static void reload(int index)
+{
+	struct node *node = &world.nodes[index];
+	const struct vrrp_conf conf = conf_of(index);
+	struct vrrp_event ev = {.type = VRRP_EV_CONF};
+
+	if (!node->running || node->foreign || world.now_us < node->paused_until_us)
+		return;
+	ev.u.conf.conf = &conf;
+	ev.u.conf.vips_changed = chance(30);
+	feed(index, &ev);
+}
+
+static void fault(void)
+{
+	const int index = (int)below((uint64_t)world.count);
+	struct node *node = &world.nodes[index];
+	const bool awake = world.now_us >= node->paused_until_us;
+
+	if (awake)
+		node->paused_until_us = 0;
+	switch (below(15)) {
+	case 0:
+		crash(index);
+		break;
+	case 1:
+	case 2:
+		if (!node->running && node->restart_us == NEVER) {
+			node->undetermined = chance(50);
+			start(index);
+		}
+		break;
+	case 3:
+		if (awake)
+			stop(index);
+		break;
+	case 4:
+		if (awake)
+			kill_engine(index);
+		break;
+	case 5:
+		if (awake)
+			pause_node(index);
+		break;
+	case 6:
+		if (awake)
+			set_link(index, !node->link_up);
+		break;
+	case 7: { /* one way */
+		const int to = (int)below((uint64_t)world.count);
+
+		world.cut_until_us[index][to] = world.now_us + some_time_us();
+		tell("! n%d does not reach n%d", index, to);
+		break;
+	}
+	case 8: /* all ways */
+		tell("! n%d is cut off", index);
+		for (int i = 0; i < world.count; i++)
+			world.cut_until_us[index][i] = world.cut_until_us[i][index] =
+				world.now_us + some_time_us();
+		break;
+	case 9:
+	case 10: { /* a check fails, or is well again */
+		const uint8_t full = world.conf.nodes[index].priority;
+		uint8_t priority = full;
+
+		if (chance(60))
+			priority = chance(30) ? 1 : (uint8_t)(1 + below(full));
+		if (awake && full < 255)
+			set_health(index, priority);
+		break;
+	}
+	case 11:
+		if (awake && node->running && !node->foreign) {
+			for (uint64_t n = 1 + below(8); n > 0 && node->running; n--)
+				feed(index, &(struct vrrp_event){.type = VRRP_EV_ADDRESS_LOST});
+		}
+		break;
+	case 12:
+		if (chance(20)) {
+			node->holds_to_fail = 1;
+			world.any_hold_failed = true;
+		} else if (chance(20)) {
+			node->send_broken = !node->send_broken;
+			world.any_mute = true;
+			tell("n%d ! sending %s", index, node->send_broken ? "fails" : "works");
+		}
+		break;
+	case 13:
+		if (awake && node->running && !node->foreign) {
+			struct vrrp_event ev = {.type = VRRP_EV_AWAY};
+
+			ev.u.away.pause_us = some_time_us();
+			feed(index, &ev);
+		}
+		break;
+	case 14:
+		if (chance(40))
+			reload_all();
+		reload(index);
+		break;
+	}
+	if (node->running)
+		node->lateness_us = chance(90) ? below(300) : below(world.intervals_us[index] / 4);
+}
+
+/* ---- one schedule ---- */
+
+static void set_up(uint64_t seed)
+{
+	static const uint64_t v3_intervals_us[] = {10000, 100000, 300000, 1000000, 2500000};
+	const bool some_foreign = (memset(&world, 0, sizeof(world)), world.rng = seed, chance(25));
+	struct vrrp_conf *conf = &world.conf;
+	uint64_t interval_us;
+
+	world.now_us = 1000000; /* 0 means "never" to some */
+	world.count = 2 + (int)(chance(50) ? 0 : below(NODES_MAX - 1));
+	conf->version = chance(40) ? 2 : 3;
+	interval_us = conf->version == 2 ? (1 + below(2)) * 1000000 : v3_intervals_us[below(5)];
+	conf->nopreempt = chance(50);
+	conf->preempt_delay_us = chance(30) ? below(10 * interval_us) : 0;
+	conf->stop_wait_us = chance(50) ? 3000000 : 60000000;
+	conf->undetermined_wait_us = 1 + below(4000000);
+	conf->garp_master_delay_us = chance(80) ? 1000000 : 0;
+	conf->garp_master_refresh_us = chance(80) ? 5000000 : 0;
+	conf->nodes_count = world.count;
+	world.loss_percent = chance(50) ? 0 : (int)below(31);
+	world.delay_max_us = 1 + below(interval_us / 5 < 20000 ? interval_us / 5 : 20000);
+	world.both_since_us = NEVER;
+	world.gap_since_us = NEVER;
+	for (int i = 0; i < world.count; i++) {
+		struct vrrp_node *node = &conf->nodes[i];
+
+		node->address = (struct ip_addr){.family = IP_V4,
+						 .bytes = {198, 51, 100, (uint8_t)(1 + i)}};
+		node->priority = (uint8_t)(chance(20) ? 100 : 1 + below(254));
+		/* One node may own the addresses, one file may be the older one. */
+		if (i == 0 && chance(5))
+			node->priority = 255;
+		world.intervals_us[i] = interval_us;
+		if (conf->version == 3 && chance(5))
+			world.intervals_us[i] = 2 * interval_us;
+		world.nodes[i].foreign = some_foreign && i > 0 && chance(50);
+		node->foreign = world.nodes[i].foreign;
+		world.nodes[i].link_up = true;
+		world.nodes[i].priority = node->priority;
+		world.nodes[i].determined_us = NEVER;
+		world.nodes[i].restart_us = NEVER;
+		world.nodes[i].lateness_us = below(300);
+	}
+	for (int i = 0; i < world.count; i++) {
+		world.nodes[i].undetermined = !world.nodes[i].foreign && chance(30);
+		if (chance(90))
+			start(i);
+	}
+}
+
+static void heal(void)
+{
+	tell("! heals");
+	memset(world.cut_until_us, 0, sizeof(world.cut_until_us));
+	world.loss_percent = 0;
+	for (int i = 0; i < world.count; i++) {
+		struct node *node = &world.nodes[i];
+
+		/* A machine whose clock stood is only let go when its time has come. */
+		node->send_broken = false;
+		node->holds_to_fail = 0;
+		node->lateness_us = below(300);
+	}
+}
+
+static void settle(void)
+{
+	int running = 0;
+
+	for (int i = 0; i < world.count; i++) {
+		struct node *node = &world.nodes[i];
+
+		node->paused_until_us = 0;
+		set_link(i, true);
+		if (!node->running && node->restart_us == NEVER && chance(60))
+			start(i);
+		running += node->running || node->restart_us != NEVER;
+	}
+	if (!running)
+		start((int)below((uint64_t)world.count));
+	for (int i = 0; i < world.count; i++)
+		reload(i);
+}
+
+static int find_holder(void)
+{
+	int holder = -1;
+
+	for (int i = 0; i < world.count; i++) {
+		if (!holds(i))
+			continue;
+		if (holder >= 0)
+			oracle_fail("A18", "two nodes hold the addresses for good");
+		holder = i;
+	}
+	if (holder < 0)
+		oracle_fail("A18", "nobody holds the addresses");
+	return holder;
+}
+
+static uint8_t rank_of(int index)
+{
+	const struct node *node = &world.nodes[index];
+
+	return node->foreign ? node->ka.priority : node->fsm.priority;
+}
+
+static void check_quiet(void)
+{
+	const int holder = find_holder();
+	const uint8_t held_by = rank_of(holder);
+
+	for (int i = 0; i < world.count; i++) {
+		const struct node *node = &world.nodes[i];
+		const bool free_to_take = !world.conf.nopreempt || rank_of(i) == 255;
+
+		if (i == holder || !node->running)
+			continue;
+		if (!node->foreign &&
+		    (node->fsm.state != VRRP_BACKUP || vrrp_fsm_master(&node->fsm) != holder))
+			oracle_fail("A18", "a running node does not obey the holder");
+		if (rank_of(i) <= held_by)
+			continue;
+		if (free_to_take)
+			oracle_fail("A19", "the holder is outranked for good");
+		if (!node->foreign && held_by < world.conf.nodes[holder].priority)
+			oracle_fail("A19", "a sick holder is outranked for good");
+	}
+}
+
+static int running_but(int index)
+{
+	int count = 0;
+
+	for (int i = 0; i < world.count; i++)
+		count += i != index && world.nodes[i].running;
+	return count;
+}
+
+static void schedule(uint64_t seed)
+{
+	uint64_t interval_us, down_us, quiet_us;
+	int holder;
+
+	seed_now = seed;
+	set_up(seed);
+	interval_us = longest_interval_us();
+	down_us = vrrp_fsm_master_down_us(world.conf.version, 1, interval_us);
+	for (uint64_t faults = below(25); faults > 0; faults--) {
+		run(world.now_us + some_time_us());
+		fault();
+	}
+	run(world.now_us + some_time_us());
+
+	/* No more faults. Whoever is paused wakes up by himself, then the rest is repaired. */
+	heal();
+	run(world.now_us + 12 * interval_us + 1);
+	settle();
+	run(world.now_us + 3 * interval_us); /* what was under way when the repair was made */
+	world.healed = true;
+	world.both_since_us = NEVER;
+	quiet_us = 6 * down_us + world.conf.preempt_delay_us + 2 * world.conf.undetermined_wait_us;
+	if (world.any_mute)
+		quiet_us += VRRP_MUTE_FORGET_US + 2 * down_us;
+	if (world.any_hold_failed)
+		quiet_us += VRRP_HOLD_RETRY_US + 2 * down_us;
+	run(world.now_us + quiet_us);
+	for (int i = 0; i < 3; i++) {
+		check_quiet();
+		run(world.now_us + interval_us / 2 + below(interval_us));
+	}
+
+	/* The holder leaves in order: no gap. */
+	holder = find_holder();
+	if (!world.nodes[holder].foreign && running_but(holder)) {
+		world.gap_since_us = NEVER;
+		world.gap_max_us = 0;
+		stop(holder);
+		run(world.now_us + down_us + quiet_us);
+		if (world.nodes[holder].running)
+			oracle_fail("A12", "an orderly stop that does not end");
+		if (world.conf.stop_wait_us >= oracle_succession_us(&world.nodes[holder].fsm) &&
+		    (world.gap_max_us || world.gap_since_us != NEVER))
+			oracle_fail("A20", "nobody held the addresses during an orderly stop");
+		holder = find_holder();
+		check_quiet();
+	}
+	/* The holder dies: the others take over in time. */
+	if (running_but(holder)) {
+		uint8_t best = 1;
+
+		for (int i = 0; i < world.count; i++)
+			if (i != holder && world.nodes[i].running && rank_of(i) > best)
+				best = rank_of(i);
+		world.gap_since_us = NEVER;
+		world.gap_max_us = 0;
+		crash(holder);
+		watch();
+		run(world.now_us + vrrp_fsm_master_down_us(world.conf.version, best, interval_us) +
+		    world.delay_max_us + 5000);
+		if (world.gap_since_us != NEVER)
+			oracle_fail("A21", "nobody took over in time");
+	}
+	schedules++;
+	virtual_us += world.now_us;
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t seeds = 20000, first = 1;
+	struct timespec began, ended;
+	double seconds;
+
+	for (int i = 1; i < argc; i++) {
+		if (!strcmp(argv[i], "--trace")) {
+			trace = true;
+		} else if (!strcmp(argv[i], "--seeds") && i + 1 < argc) {
+			seeds = strtoull(argv[++i], NULL, 10);
+		} else if (!strcmp(argv[i], "--seed") && i + 1 < argc) {
+			first = strtoull(argv[++i], NULL, 10);
+			seeds = 1;
+		} else {
+			fprintf(stderr, "usage: sim_vrrp [--seeds N] [--seed S] [--trace]\n");
+			return 2;
+		}
+	}
+	clock_gettime(CLOCK_MONOTONIC, &began);
+	for (uint64_t seed = first; seed < first + seeds; seed++)
+		schedule(seed);
+	clock_gettime(CLOCK_MONOTONIC, &ended);
+	seconds = (double)(ended.tv_sec - began.tv_sec) +
+		  (double)(ended.tv_nsec - began.tv_nsec) / 1e9;
+	printf("figure: vrrp: %" PRIu64 " schedules, %" PRIu64 " steps, %" PRIu64 " take-overs, "
+	       "%.0f virtual hours, %.0f schedules/s\n",
+	       schedules, steps, take_overs, (double)virtual_us / 3.6e9,
+	       (double)schedules / (seconds > 0 ? seconds : 1e-9));
+	return 0;
+}

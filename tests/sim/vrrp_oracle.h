@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * vrrp_oracle: checks one node's steps against docs/INVARIANTS.md, chapter Agent.
+ *
+ * It keeps its own account of what the node was told and what it did, and looks at the state
+ * machine's fields only to learn its state and priority: a mistake in the core must not be able to
+ * hide itself. A broken invariant is reported by its number through oracle_fail(), which the
+ * simulator defines.
+ */
+#ifndef TANDEM_VRRP_ORACLE_H
+#define TANDEM_VRRP_ORACLE_H
+
+#include <string.h>
+
+#include "agent/vrrp_fsm.h"
+
+#define ORACLE_RING 8
+
+struct oracle_peer {
+	uint64_t arrival_us; /* of its last advert; 0: none */
+	uint64_t left_us;    /* of its last priority 0 */
+	uint8_t priority;
+	uint64_t interval_us;
+	bool sick;
+	bool must_obey; /* at arrival: equal or higher than our own */
+	bool lesser;	/* another master was heard that outranks it */
+	bool read;	/* by a node that was BACKUP */
+};
+
+struct oracle {
+	bool held;
+	bool begun; /* until START or RESUME a dead engine's addresses may still be there */
+	enum vrrp_state state;
+	uint64_t spoke_us;    /* last advert above 0 */
+	uint64_t resigned_us; /* 0: not since spoke_us */
+	uint64_t evidence_us; /* since when adverts bind a MASTER */
+	uint64_t answered_us;
+	uint64_t left_us; /* LEAVING began */
+	uint64_t left_end_us;
+	int zeros; /* sent in LEAVING */
+	int successor;
+	uint64_t successor_us; /* first advert in LEAVING; 0: none */
+	uint64_t undetermined_until_us;
+	bool undetermined;
+	uint8_t priority;
+	uint64_t health_us; /* last change */
+	uint64_t resign_last_us;
+	int resigns; /* since health_us */
+	uint64_t announces[ORACLE_RING];
+	int announces_count;
+	uint64_t put_backs[VRRP_PUT_BACKS_MAX];
+	int put_backs_count;
+	struct oracle_peer peers[VRRP_NODES_MAX];
+};
+
+void oracle_fail(const char *invariant, const char *what);
+
+static inline void oracle_init(struct oracle *o, const struct vrrp_fsm *fsm, bool held)
+{
+	memset(o, 0, sizeof(*o));
+	o->held = held;
+	o->state = VRRP_INIT;
+	o->priority = fsm->priority;
+}
+
+static inline uint64_t oracle_max(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+/* By whom a MASTER must let itself be replaced, RFC 9568 section 6.4.3. */
+static inline bool oracle_outranked(const struct vrrp_fsm *fsm, int node, uint8_t priority)
+{
+	const struct vrrp_conf *conf = &fsm->conf;
+
+	if (priority != fsm->priority)
+		return priority > fsm->priority;
+	return ip_compare(&conf->nodes[node].address, &conf->nodes[conf->self].address) > 0;
+}
+
+static inline uint64_t oracle_succession_us(const struct vrrp_fsm *fsm)
+{
+	return vrrp_fsm_skew_us(fsm->conf.version, 1, fsm->conf.advert_int_us) + 100000;
+}
+
+/* Of two masters heard at one time the higher one is the holder; the other is about to yield. */
+static inline void oracle_rank_masters(struct oracle *o, const struct vrrp_fsm *fsm, int node)
+{
+	struct oracle_peer *peer = &o->peers[node];
+
+	peer->lesser = false;
+	for (int i = 0; i < fsm->conf.nodes_count; i++) {
+		struct oracle_peer *other = &o->peers[i];
+
+		if (i == node || other->priority == 0 ||
+		    other->arrival_us + 3 * other->interval_us <= peer->arrival_us)
+			continue;
+		if (other->priority >= peer->priority)
+			peer->lesser = true;
+		if (other->priority <= peer->priority)
+			other->lesser = true;
+	}
+}
+
+static inline void oracle_take_over(const struct oracle *o, const struct vrrp_fsm *fsm,
+				    const struct vrrp_event *ev, enum vrrp_cause cause)
+{
+	const uint64_t now = ev->now_us;
+	const struct oracle_peer *latest = NULL;
+	bool sick_heard = false;
+
+	for (int i = 0; i < fsm->conf.nodes_count; i++) {
+		const struct oracle_peer *peer = &o->peers[i];
+
+		if (!peer->arrival_us)
+			continue;
+		if (peer->priority > 0 && peer->sick && peer->priority < fsm->priority &&
+		    now < peer->arrival_us + 3 * peer->interval_us + 2000000)
+			sick_heard = true;
+		/* What it heard as MASTER it has answered. */
+		if (!peer->read)
+			continue;
+		if ((!latest || peer->arrival_us > latest->arrival_us) && !peer->lesser)
+			latest = peer;
+		if (peer->priority == 0)
+			continue;
+		if (fsm->conf.nopreempt && fsm->priority < 255 && !peer->sick && !peer->lesser &&
+		    now < peer->arrival_us + peer->interval_us)
+			oracle_fail("A5", "took over under nopreempt one interval after a healthy "
+					  "advert");
+		if (cause == VRRP_CAUSE_MASTER_DOWN && peer->must_obey &&
+		    now < peer->arrival_us + 3 * peer->interval_us)
+			oracle_fail("A6", "took over for master-down while a master was heard");
+	}
+	if (latest && latest->priority > 0 && !latest->sick && fsm->conf.nopreempt &&
+	    fsm->priority < 255 && now < latest->arrival_us + 3 * latest->interval_us)
+		oracle_fail("A5", "took over under nopreempt from a healthy holder");
+	if (cause == VRRP_CAUSE_SICK_HOLDER && !sick_heard)
+		oracle_fail("A16", "took over from a sick holder that does not rank lower");
+	if (o->undetermined && (cause == VRRP_CAUSE_PREEMPT || cause == VRRP_CAUSE_SICK_HOLDER ||
+				cause == VRRP_CAUSE_OWNER))
+		oracle_fail("A15", "took from somebody without knowing its own health");
+	if (o->undetermined && now < o->undetermined_until_us)
+		oracle_fail("A15", "did not wait for its checks");
+}
+
+static inline void oracle_send(struct oracle *o, const struct vrrp_fsm *fsm,
+			       const struct vrrp_event *ev, uint8_t priority, bool enters_fault)
+{
+	const uint64_t now = ev->now_us;
+	const uint64_t gap_us =
+		fsm->conf.advert_int_us / 2 < 20000 ? fsm->conf.advert_int_us / 2 : 20000;
+
+	if (priority > 0 && fsm->state == VRRP_MASTER) {
+		if (priority != fsm->priority)
+			oracle_fail("A4", "advertised another priority than its own");
+		if (ev->type == VRRP_EV_ADVERT && o->state == VRRP_MASTER) {
+			if (o->answered_us && now < o->answered_us + gap_us)
+				oracle_fail("A9", "answered too often");
+			o->answered_us = now;
+		}
+		o->spoke_us = now;
+		o->resigned_us = 0;
+		return;
+	}
+	if (priority > 0) {
+		if (priority != 1 || o->state != VRRP_LEAVING || fsm->state != VRRP_INIT ||
+		    !o->successor_us)
+			oracle_fail("A4", "an advert from a node that is not MASTER");
+		return;
+	}
+	if (enters_fault)
+		return;
+	if (fsm->state == VRRP_LEAVING) {
+		if (++o->zeros > 2 || (o->zeros == 2 && now > o->left_us + 10000))
+			oracle_fail("A2", "repeated its priority 0 too often or too late");
+		return;
+	}
+	if (o->state != VRRP_MASTER || fsm->state != VRRP_MASTER) {
+		oracle_fail("A2", "a priority 0 from a node that holds nothing");
+		return;
+	}
+	/* A resignation. */
+	if (o->resigned_us)
+		oracle_fail("A13", "resigned while resigned");
+	bool higher = false;
+	for (int i = 0; i < fsm->conf.nodes_count; i++)
+		if (i != fsm->conf.self && fsm->conf.nodes[i].foreign &&
+		    (fsm->conf.nodes[i].priority > fsm->priority ||
+		     o->peers[i].priority > fsm->priority))
+			higher = true;
+	if (!higher || !fsm->conf.nopreempt ||
+	    fsm->priority >= fsm->conf.nodes[fsm->conf.self].priority)
+		oracle_fail("A13", "resigned without a reason");
+	if (!(ev->type == VRRP_EV_HEALTH && o->health_us == now)) {
+		const uint64_t down_us = vrrp_fsm_master_down_us(fsm->conf.version, fsm->priority,
+								 fsm->conf.advert_int_us);
+		const uint64_t last_us = oracle_max(o->health_us, o->resign_last_us);
+		const int doublings = o->resigns > 10 ? 10 : o->resigns;
+
+		if (now < last_us + (10 * down_us << (doublings ? doublings - 1 : 0)))
+			oracle_fail("A13", "resigned again too early");
+	}
+	o->resigned_us = now;
+	o->resign_last_us = now;
+	o->resigns++;
+}
+
+static inline void oracle_announce(struct oracle *o, const struct vrrp_fsm *fsm,
+				   const struct vrrp_event *ev)
+{
+	if (fsm->state != VRRP_MASTER || !o->held)
+		oracle_fail("A3", "announced without holding");
+	if (o->resigned_us)
+		oracle_fail("A3", "announced after it resigned");
+	if (ev->type != VRRP_EV_TIMER || o->state != VRRP_MASTER)
+		return;
+	uint64_t *slot = &o->announces[o->announces_count++ % ORACLE_RING];
+
+	if (*slot && ev->now_us < *slot + 1000000)
+		oracle_fail("A9", "announced too often");
+	*slot = ev->now_us;
+}
+
+static inline void oracle_end_leaving(const struct oracle *o, const struct vrrp_fsm *fsm,
+				      const struct vrrp_event *ev)
+{
+	const bool granted = ev->type == VRRP_EV_ANNOUNCED || ev->type == VRRP_EV_LINK ||
+			     ev->type == VRRP_EV_AWAY ||
+			     (o->successor_us && ev->now_us >= o->successor_us + 50000) ||
+			     ev->now_us >= o->left_end_us ||
+			     vrrp_fsm_others_wait_us(fsm) == VRRP_NEVER_US;
+
+	if (!granted)
+		oracle_fail("A12", "let go before a successor was there");
+}
+
+static inline bool oracle_overtaken(const struct oracle_peer *peer, const struct vrrp_event *ev)
+{
+	return peer->left_us && ev->u.advert.arrival_us < peer->left_us + VRRP_OVERTAKEN_US;
+}
+
+/* What the event tells, before the step. */
+static inline void oracle_before(struct oracle *o, const struct vrrp_fsm *fsm,
+				 const struct vrrp_event *ev)
+{
+	if (ev->type == VRRP_EV_ADVERT) {
+		struct oracle_peer *peer = &o->peers[ev->u.advert.node];
+
+		/* Overtaken by its sender's own priority 0. */
+		if (ev->u.advert.priority == 0)
+			peer->left_us = ev->u.advert.arrival_us;
+		if (ev->u.advert.priority == 0 && o->successor == ev->u.advert.node)
+			o->successor_us = 0;
+		if (ev->u.advert.priority > 0 && oracle_overtaken(peer, ev))
+			return;
+		peer->arrival_us = ev->u.advert.arrival_us;
+		peer->priority = ev->u.advert.priority;
+		peer->interval_us = fsm->conf.version == 3 ? ev->u.advert.advert_int_us
+							   : oracle_max(ev->u.advert.advert_int_us,
+									fsm->conf.advert_int_us);
+		peer->sick = ev->u.advert.priority < fsm->conf.nodes[ev->u.advert.node].priority;
+		peer->must_obey = ev->u.advert.priority >= fsm->priority;
+		peer->read = o->state == VRRP_BACKUP;
+		oracle_rank_masters(o, fsm, ev->u.advert.node);
+		if (o->state == VRRP_LEAVING && ev->u.advert.priority > 0 && !o->successor_us &&
+		    ev->u.advert.arrival_us >= o->left_us) {
+			o->successor_us = ev->u.advert.arrival_us;
+			o->successor = ev->u.advert.node;
+		}
+	}
+	if (ev->type == VRRP_EV_HEALTH) {
+		if (ev->u.health.undetermined && !o->undetermined)
+			o->undetermined_until_us = ev->now_us + fsm->conf.undetermined_wait_us;
+		o->undetermined = ev->u.health.undetermined;
+	}
+	if (ev->type == VRRP_EV_START || ev->type == VRRP_EV_RESUME)
+		o->begun = true;
+	if (ev->type == VRRP_EV_START || ev->type == VRRP_EV_RESUME)
+		o->undetermined_until_us = ev->now_us + fsm->conf.undetermined_wait_us;
+	if (ev->type == VRRP_EV_CONF) /* other ranks: what was heard may mean something else */
+		for (int i = 0; i < fsm->conf.nodes_count; i++)
+			o->peers[i].sick =
+				o->peers[i].priority < ev->u.conf.conf->nodes[i].priority;
+}
+
+/* What the step did. */
+static inline void oracle_after(struct oracle *o, const struct vrrp_fsm *fsm,
+				const struct vrrp_event *ev, const struct vrrp_actions *out)
+{
+	const uint64_t now = ev->now_us, wait_us = vrrp_fsm_others_wait_us(fsm);
+	const uint64_t silent_us =
+		o->resigned_us ? o->resigned_us + oracle_succession_us(fsm) : o->spoke_us;
+	const bool away = o->state == VRRP_MASTER && wait_us != VRRP_NEVER_US &&
+			  now >= silent_us + wait_us && ev->type != VRRP_EV_CONF;
+	enum vrrp_state chain = o->state;
+	bool enters_fault = false;
+
+	if (out->count > VRRP_ACTIONS_MAX)
+		oracle_fail("A9", "too many actions");
+	if (away && (out->count < 2 || out->list[0].type != VRRP_DO_RELEASE ||
+		     out->list[1].type != VRRP_DO_TRANSITION ||
+		     out->list[1].u.transition.cause != VRRP_CAUSE_AWAY))
+		oracle_fail("A10", "went on after an absence");
+	if (fsm->priority != o->priority) {
+		o->priority = fsm->priority;
+		o->health_us = now;
+		o->resigns = 0;
+	}
+	for (int i = 0; i < out->count; i++)
+		if (out->list[i].type == VRRP_DO_TRANSITION &&
+		    out->list[i].u.transition.to == VRRP_FAULT)
+			enters_fault = true;
+	/* LEAVING begins before its first priority 0 is counted. */
+	if (fsm->state == VRRP_LEAVING && o->state != VRRP_LEAVING) {
+		const uint64_t wait = oracle_succession_us(fsm);
+
+		o->left_us = now;
+		o->left_end_us =
+			now + (wait < fsm->conf.stop_wait_us ? wait : fsm->conf.stop_wait_us);
+		o->zeros = 0;
+		o->successor_us = 0;
+	}
+	for (int i = 0; i < out->count; i++) {
+		const struct vrrp_action *action = &out->list[i];
+
+		switch (action->type) {
+		case VRRP_DO_SEND:
+			oracle_send(o, fsm, ev, action->u.priority, enters_fault);
+			break;
+		case VRRP_DO_HOLD:
+			if (ev->type == VRRP_EV_ADDRESS_LOST ||
+			    (ev->type == VRRP_EV_TIMER && o->state == VRRP_MASTER &&
+			     chain == VRRP_MASTER)) {
+				uint64_t *slot =
+					&o->put_backs[o->put_backs_count++ % VRRP_PUT_BACKS_MAX];
+
+				if (*slot && now < *slot + 12000000)
+					oracle_fail("A17", "put back too often");
+				*slot = now;
+			}
+			o->held = true;
+			break;
+		case VRRP_DO_RELEASE:
+			o->held = false;
+			break;
+		case VRRP_DO_ANNOUNCE:
+			oracle_announce(o, fsm, ev);
+			break;
+		case VRRP_DO_TRANSITION:
+			if (action->u.transition.from != chain)
+				oracle_fail("A14",
+					    "a transition that does not begin where the last "
+					    "one ended");
+			if (chain == VRRP_LEAVING)
+				oracle_end_leaving(o, fsm, ev);
+			chain = action->u.transition.to;
+			if (chain == VRRP_MASTER) {
+				o->evidence_us = now;
+				if (action->u.transition.cause == VRRP_CAUSE_RESUMED)
+					o->evidence_us = o->spoke_us = ev->u.resume.last_advert_us;
+				else
+					oracle_take_over(o, fsm, ev, action->u.transition.cause);
+				o->answered_us = 0;
+				o->resigned_us = 0;
+			}
+			break;
+		case VRRP_DO_WATCH:
+		case VRRP_DO_UNWATCH:
+		case VRRP_DO_ALARM:
+		case VRRP_DO_STOPPED:
+		case VRRP_ACTION_TYPES:
+			break;
+		}
+	}
+	if (chain != fsm->state)
+		oracle_fail("A14", "the state is not where the last transition led");
+	if (o->begun && o->held != (fsm->state == VRRP_MASTER || fsm->state == VRRP_LEAVING))
+		oracle_fail("A1", "addresses and state do not agree");
+	if (ev->type == VRRP_EV_ADVERT && ev->u.advert.priority > 0 && fsm->state == VRRP_MASTER &&
+	    o->state == VRRP_MASTER && ev->u.advert.arrival_us >= o->evidence_us &&
+	    !oracle_overtaken(&o->peers[ev->u.advert.node], ev) &&
+	    oracle_outranked(fsm, ev->u.advert.node, ev->u.advert.priority))
+		oracle_fail("A7", "stays MASTER though outranked");
+	if (ev->type == VRRP_EV_TIMER && vrrp_fsm_deadline(fsm) <= now)
+		oracle_fail("A8", "the deadline does not move on");
+	if ((fsm->state == VRRP_MASTER || fsm->state == VRRP_BACKUP ||
+	     fsm->state == VRRP_LEAVING) &&
+	    vrrp_fsm_deadline(fsm) == VRRP_NEVER_US)
+		oracle_fail("A8", "no deadline");
+	if (!fsm->link_up && fsm->state != VRRP_FAULT && fsm->state != VRRP_INIT)
+		oracle_fail("A11", "active on an interface that is down");
+	o->state = fsm->state;
+}
+
+#endif

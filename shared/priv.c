@@ -52,6 +52,10 @@ int priv_user_find(const char *name, struct priv_user *ret_user, bool *ret_stand
 		*ret_stand_in = false;
 		return 0;
 	}
+	/* "No such account" has many faces; a lookup that could not be made has these, and then it
+	 * is not known that nobody owns a stand-in. */
+	if (errno == EIO || errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == EINTR)
+		return -errno;
 	for (unsigned int i = 0; i < STAND_IN_STEP && stand_in_names[i]; i++) {
 		if (strcmp(stand_in_names[i], name) != 0)
 			continue;

@@ -247,7 +247,8 @@ class Host:
         script = f"set -e\nhostname {self.name}\nmount -t sysfs sysfs /sys\n{self.mounts()}"
         self.process = subprocess.Popen(
             [os.path.join(self.lab.tools, "lab_init"), script], stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, cwd="/", preexec_fn=_die_with_parent)
+            stdout=subprocess.PIPE, cwd="/", preexec_fn=_die_with_parent,
+            env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"})
         if self.process.stdout.readline() != b"ready\n":
             raise Failure(f"the namespaces of {self.name} could not be made (root is needed)")
         self.pid = next(pid for pid, parent, _ in processes() if parent == self.process.pid)

@@ -10,19 +10,19 @@
  * several of them match an `include dir/ *` and would be served by the peer. */
 static const char *const debris[] = {
 	IGNORE_STAGE_NAME,
-	"4913",		   /* vim's probe for a writable directory */
-	"*~",		   /* backups of vim, emacs and others */
-	".*.sw?",	   /* vim's swap files */
-	".*.swpx",	   /* a second vim */
-	".#*",		   /* emacs' locks */
-	"#*#",		   /* emacs' auto-saves */
+	"4913",	   /* vim's probe for a writable directory */
+	"*~",	   /* backups of vim, emacs and others */
+	".*.sw?",  /* vim's swap files */
+	".*.swpx", /* a second vim */
+	".#*",	   /* emacs' locks */
+	"#*#",	   /* emacs' auto-saves */
 	".*.kate-swp",
-	"*.dpkg-*",	   /* dpkg-new, dpkg-old, dpkg-dist, dpkg-tmp */
+	"*.dpkg-*", /* dpkg-new, dpkg-old, dpkg-dist, dpkg-tmp */
 	"*.ucf-*",
 	"*.rpmnew",
 	"*.rpmsave",
 	"*.rpmorig",
-	".~tmp~",	   /* rsync --delay-updates */
+	".~tmp~", /* rsync --delay-updates */
 	".rsync-partial",
 	".syncthing.*.tmp",
 	"~syncthing~*",
@@ -68,8 +68,7 @@ bool ignore_entry(const struct ignore *ignore, const char *path, bool is_directo
 	return false;
 }
 
-bool ignore_path(const struct ignore *ignore, const char *root, const char *path,
-		 bool is_directory)
+bool ignore_path(const struct ignore *ignore, const char *root, const char *path, bool is_directory)
 {
 	char above[PATH_MAX];
 	size_t root_size = strlen(root);

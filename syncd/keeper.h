@@ -5,8 +5,8 @@
  * Root, no network. Watches and scans the paths, makes generations, talks with the peers through
  * the link, stages, validates (through the runner), commits, reloads, proves, answers the control
  * socket. Its rooms: keeper.c (start, loop, messages), keeper_mirror.c (one mirror: what to do
- * next), keeper_author.c (a local change becomes a generation), keeper_apply.c (a generation becomes
- * the live tree), keeper_peer.c (sessions), keeper_status.c (what it says of itself),
+ * next), keeper_author.c (a local change becomes a generation), keeper_apply.c (a generation
+ * becomes the live tree), keeper_peer.c (sessions), keeper_status.c (what it says of itself),
  * keeper_command.c (what people ask of it).
  */
 #ifndef TANDEM_KEEPER_H

@@ -87,10 +87,10 @@ static bool look_at(pid_t pid, struct process *ret_process, pid_t *ret_parent)
 	int parent;
 	unsigned long long start;
 
-	if (at == NULL ||
-	    sscanf(at + 1,
-		   " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
-		   &state, &parent, &start) != 3)
+	if (at == NULL || sscanf(at + 1,
+				 " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d "
+				 "%*d %*d %*d %llu",
+				 &state, &parent, &start) != 3)
 		return false;
 	if (state == 'Z' || state == 'X')
 		return false;

@@ -65,7 +65,7 @@ struct runner {
 
 	struct child keeper, link;
 	struct runner_commands *commands;
-	struct loop_timer *restart; /* of whatever is missing */
+	struct loop_timer *restart;  /* of whatever is missing */
 	struct loop_timer *patience; /* with a keeper that is to leave */
 	struct loop_timer *watchdog;
 	uint64_t beat_us;
@@ -330,8 +330,8 @@ static void on_keeper_message(void *ctx, uint16_t type, const uint8_t *payload, 
 	case KEEPER_MSG_BEAT:
 		return;
 	case KEEPER_MSG_RUN:
-		if (runner_commands_take(runner->commands, &runner->snapshot, runner->keeper.channel,
-					 payload, size))
+		if (runner_commands_take(runner->commands, &runner->snapshot,
+					 runner->keeper.channel, payload, size))
 			return;
 		break;
 	case KEEPER_MSG_RELOAD:
@@ -347,8 +347,8 @@ static void on_keeper_message(void *ctx, uint16_t type, const uint8_t *payload, 
 	kill(runner->keeper.pid, SIGKILL);
 }
 
-static int adopt(struct runner *runner, struct child *child, pid_t pid, int fd, loop_child_fn on_end,
-		 msg_fn on_message)
+static int adopt(struct runner *runner, struct child *child, pid_t pid, int fd,
+		 loop_child_fn on_end, msg_fn on_message)
 {
 	struct msg_handlers handlers = {
 		.on_message = on_message,
@@ -557,8 +557,8 @@ static void reload(struct runner *runner, bool has_ticket, uint32_t ticket)
 		notify_service("READY=1");
 		return;
 	}
-	snprintf(number, sizeof number, "snapshot %u", next.number);
-	log_notice("reload: %s is read from %s", number, runner->options->config_path);
+	snprintf(number, sizeof number, "%u", next.number);
+	log_notice("reload: snapshot %s is read from %s", number, runner->options->config_path);
 	tell_reloaded(runner, has_ticket, ticket, true, number);
 	runner->next = next;
 	runner->phase = RELOADING;
@@ -639,7 +639,8 @@ static int check_key(struct runner *runner)
 		if (memcmp(self->pins[i], pin, sizeof pin) == 0)
 			return 0;
 	identity_pin_format(pin, text);
-	log_warn("%s: nodes.%s.key is not the key of this node: put key = \"%s\"; there, on every node "
+	log_warn("%s: nodes.%s.key is not the key of this node: put key = \"%s\"; there, on every "
+		 "node "
 		 "(the others will refuse this one until then)",
 		 runner->options->config_path, self->name, text);
 	return 0;
@@ -680,8 +681,8 @@ int runner_main(const struct runner_options *options)
 	if (r == 0)
 		r = durable_mkdir(scratch, 0700);
 	if (r < 0) {
-		log_err("cannot make %s, %s or %s: %s", options->run_dir, options->state_dir, scratch,
-			strerror(-r));
+		log_err("cannot make %s, %s or %s: %s", options->run_dir, options->state_dir,
+			scratch, strerror(-r));
 		return EXIT_FAILURE;
 	}
 	snprintf(runner.control_path, sizeof runner.control_path, "%s/syncd.sock",

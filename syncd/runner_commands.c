@@ -132,7 +132,8 @@ static void on_done(void *ctx, const struct run_result *result)
 		verdict = KEEPER_NOT_JUDGED;
 		snprintf(text, sizeof text,
 			 "%s succeeded without opening anything below %s: it has not looked at the "
-			 "tree that it should judge. A command that leaves its mount namespace (docker "
+			 "tree that it should judge. A command that leaves its mount namespace "
+			 "(docker "
 			 "exec, systemctl, ssh) cannot validate; name the test itself, such as "
 			 "\"nginx -t\"",
 			 job->what, job->first_path);
@@ -229,14 +230,16 @@ bool runner_commands_take(struct runner_commands *commands, const struct conf_sn
 	job->ticket = ticket;
 	job->kind = (enum keeper_command)kind;
 	snprintf(job->first_path, sizeof job->first_path, "%s", mirror->paths[0]);
-	snprintf(job->what, sizeof job->what, "%s", command->text ? command->text : command->argv[0]);
+	snprintf(job->what, sizeof job->what, "%s",
+		 command->text ? command->text : command->argv[0]);
 
 	int result = start(commands, job, mirror, staged ? id : NULL);
 
 	if (result < 0) {
 		char text[256];
 
-		snprintf(text, sizeof text, "%s cannot be started: %s", job->what, strerror(-result));
+		snprintf(text, sizeof text, "%s cannot be started: %s", job->what,
+			 strerror(-result));
 		answer(channel, ticket, KEEPER_NOT_JUDGED, 0, text);
 		clear(job);
 	}

@@ -26,10 +26,12 @@ struct scan {
 	char path[ENTRY_PATH_BYTES_MAX + 1];
 	size_t path_size;
 	int depth;
+	/* Of the directory that was read last, with all below it. */
+	size_t kept, ignored;
 };
 
 __attribute__((format(printf, 2, 3))) static void problem(struct scan *scan, const char *format,
-							   ...)
+							  ...)
 {
 	struct scan_result *result = scan->result;
 	va_list args;
@@ -112,12 +114,15 @@ static int put(struct scan *scan, struct entry *entry, const struct entry_seen *
 		return r;
 	verdict = (enum entry_verdict)r;
 	if (verdict == ENTRY_BAD_MODE)
-		problem(scan, "%s has a set-user-id bit, which is never mirrored: chmod u-s it, or exclude "
-			      "it",
+		problem(scan,
+			"%s has a set-user-id bit, which is never mirrored: chmod u-s it, or "
+			"exclude "
+			"it",
 			scan->path);
 	else if (verdict == ENTRY_TOO_MANY || verdict == ENTRY_TOO_LARGE)
-		problem(scan, "there is more below the mirrored paths than can be mirrored (%u entries): "
-			      "exclude what is not configuration",
+		problem(scan,
+			"there is more below the mirrored paths than can be mirrored (%u entries): "
+			"exclude what is not configuration",
 			TREE_ENTRIES_MAX);
 	else
 		problem(scan, "%s cannot be mirrored: %s", scan->path, entry_verdict_text(verdict));
@@ -187,8 +192,8 @@ static int scan_file(struct scan *scan, int dir_fd, const char *name, struct ent
 		}
 		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM)
 			return fault_set(scan->fault, -errno, "cannot open %s", scan->path);
-		problem(scan, "%s cannot be read: %s; give root access to it, or exclude it", scan->path,
-			strerror(errno));
+		problem(scan, "%s cannot be read: %s; give root access to it, or exclude it",
+			scan->path, strerror(errno));
 		return 0;
 	}
 	r = look(fd, "", &before);
@@ -231,7 +236,8 @@ out:
 	return r;
 }
 
-static int scan_link(struct scan *scan, int dir_fd, const char *name, const struct entry_seen *sight)
+static int scan_link(struct scan *scan, int dir_fd, const char *name,
+		     const struct entry_seen *sight)
 {
 	char target[ENTRY_PATH_BYTES_MAX + 1];
 	struct entry entry;
@@ -250,11 +256,53 @@ static int scan_link(struct scan *scan, int dir_fd, const char *name, const stru
 
 static int scan_directory(struct scan *scan, int fd);
 
+static int put_directory(struct scan *scan, const struct entry_seen *sight)
+{
+	struct entry entry;
+	int r;
+
+	if (keep_known(scan, sight, &r))
+		return r;
+	describe(scan, sight, ENTRY_DIR, &entry);
+	return put(scan, &entry, sight);
+}
+
+static int scan_child_directory(struct scan *scan, int dir_fd, const char *name,
+				const struct entry_seen *sight)
+{
+	size_t kept = scan->kept, ignored = scan->ignored;
+	int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int r;
+
+	if (fd < 0) {
+		if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP)
+			scan->result->unstable = true;
+		else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM)
+			return fault_set(scan->fault, -errno, "cannot open %s", scan->path);
+		else
+			problem(scan,
+				"%s cannot be read: %s; give root access to it, or exclude it",
+				scan->path, strerror(errno));
+		return 0;
+	}
+	scan->kept = scan->ignored = 0;
+	r = scan_directory(scan, fd);
+	/* A directory that was to go stays while something excluded is in it (R14). It must not
+	 * come back as a new one of ours. */
+	if (r == 0 && (scan->kept > 0 || scan->ignored == 0 || scan->options->previous == NULL ||
+		       tree_find(scan->options->previous, scan->path, scan->path_size) != NULL)) {
+		r = put_directory(scan, sight);
+		kept++;
+	}
+	scan->kept += kept;
+	scan->ignored += ignored;
+	return r;
+}
+
 static int scan_one(struct scan *scan, int dir_fd, const char *name)
 {
 	struct entry_seen sight;
 	struct statx stx;
-	struct entry entry;
 	int r = look(dir_fd, name, &stx);
 
 	if (r == -ENOENT) {
@@ -265,11 +313,16 @@ static int scan_one(struct scan *scan, int dir_fd, const char *name)
 		problem(scan, "%s cannot be looked at: %s", scan->path, strerror(-r));
 		return 0;
 	}
-	if (ignore_entry(scan->options->ignore, scan->path, S_ISDIR(stx.stx_mode)))
+	if (ignore_entry(scan->options->ignore, scan->path, S_ISDIR(stx.stx_mode))) {
+		scan->ignored++;
 		return 0;
+	}
 	sight = sight_of(&stx);
-	if (!S_ISDIR(stx.stx_mode) && keep_known(scan, &sight, &r))
-		return r;
+	if (!S_ISDIR(stx.stx_mode)) {
+		scan->kept++;
+		if (keep_known(scan, &sight, &r))
+			return r;
+	}
 	switch (stx.stx_mode & S_IFMT) {
 	case S_IFREG:
 		return scan_file(scan, dir_fd, name, &sight);
@@ -278,32 +331,14 @@ static int scan_one(struct scan *scan, int dir_fd, const char *name)
 	case S_IFDIR:
 		break;
 	default:
-		problem(scan, "%s is a %s and cannot be mirrored: exclude it, or move it away", scan->path,
+		problem(scan, "%s is a %s and cannot be mirrored: exclude it, or move it away",
+			scan->path,
 			S_ISSOCK(stx.stx_mode)	 ? "socket"
 			: S_ISFIFO(stx.stx_mode) ? "named pipe"
 						 : "device");
 		return 0;
 	}
-	if (!keep_known(scan, &sight, &r)) {
-		describe(scan, &sight, ENTRY_DIR, &entry);
-		r = put(scan, &entry, &sight);
-	}
-	if (r < 0)
-		return r;
-
-	int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-
-	if (fd < 0) {
-		if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP)
-			scan->result->unstable = true;
-		else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM)
-			return fault_set(scan->fault, -errno, "cannot open %s", scan->path);
-		else
-			problem(scan, "%s cannot be read: %s; give root access to it, or exclude it",
-				scan->path, strerror(errno));
-		return 0;
-	}
-	return scan_directory(scan, fd);
+	return scan_child_directory(scan, dir_fd, name, &sight);
 }
 
 /* Takes over fd. */
@@ -328,7 +363,8 @@ static int scan_directory(struct scan *scan, int fd)
 		if (strcmp(d->d_name, ".") == 0 || strcmp(d->d_name, "..") == 0)
 			continue;
 		if (size + 1 + name_size >= sizeof scan->path) {
-			problem(scan, "%s/%s has too long a path to be mirrored", scan->path, d->d_name);
+			problem(scan, "%s/%s has too long a path to be mirrored", scan->path,
+				d->d_name);
 			continue;
 		}
 		scan->path[size] = '/';
@@ -350,7 +386,6 @@ static int scan_path(struct scan *scan, const char *path)
 {
 	struct statx stx;
 	struct entry_seen sight;
-	struct entry entry;
 	int r = look(AT_FDCWD, path, &stx);
 
 	scan->path_size = strlen(path);
@@ -366,16 +401,15 @@ static int scan_path(struct scan *scan, const char *path)
 	if (r < 0)
 		return fault_set(scan->fault, r, "cannot look at %s", path);
 	if (!S_ISDIR(stx.stx_mode)) {
-		problem(scan, "%s is not a directory: `paths` names directories, and a symbolic link to one "
-			      "is to be replaced by its target",
+		problem(scan,
+			"%s is not a directory: `paths` names directories, and a symbolic link to "
+			"one "
+			"is to be replaced by its target",
 			path);
 		return 0;
 	}
 	sight = sight_of(&stx);
-	if (!keep_known(scan, &sight, &r)) {
-		describe(scan, &sight, ENTRY_DIR, &entry);
-		r = put(scan, &entry, &sight);
-	}
+	r = put_directory(scan, &sight);
 	if (r < 0)
 		return r;
 

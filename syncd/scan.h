@@ -24,9 +24,9 @@
 #include "syncd/objects.h"
 #include "syncd/tree.h"
 
-#define SCAN_PROBLEMS_MAX 8	  /* that are kept; more are counted */
+#define SCAN_PROBLEMS_MAX 8 /* that are kept; more are counted */
 #define SCAN_PROBLEM_TEXT_MAX 512
-#define SCAN_YOUNG_NS 20000000    /* two ticks of the coarsest kernel clock */
+#define SCAN_YOUNG_NS 20000000 /* two ticks of the coarsest kernel clock */
 #define SCAN_FINGERPRINT_BYTES 32
 
 struct scan_options {
@@ -42,8 +42,8 @@ struct scan_result {
 	struct tree *tree;			     /* sealed; the caller's */
 	uint8_t fingerprint[SCAN_FINGERPRINT_BYTES]; /* of all that was seen, sights included */
 	size_t files_read;
-	size_t young;	   /* entries without a sight: another scan, soon, would give them one */
-	bool unstable;	   /* something changed while it was read: look again */
+	size_t young;  /* entries without a sight: another scan, soon, would give them one */
+	bool unstable; /* something changed while it was read: look again */
 	size_t paths_missing;
 	size_t problems_count;
 	char problems[SCAN_PROBLEMS_MAX][SCAN_PROBLEM_TEXT_MAX];

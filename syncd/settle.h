@@ -23,8 +23,8 @@
 
 #define SETTLE_NEVER_US UINT64_MAX
 #define SETTLE_QUIET_ATOMIC_US 10000u
-#define SETTLE_QUIET_WRITTEN_US 50000u	/* a file written in place and closed again */
-#define SETTLE_QUIET_OPEN_US 500000u	/* somebody has it open and writes */
+#define SETTLE_QUIET_WRITTEN_US 50000u /* a file written in place and closed again */
+#define SETTLE_QUIET_OPEN_US 500000u   /* somebody has it open and writes */
 #define SETTLE_QUIET_MAX_US 2000000u
 #define SETTLE_WAIT_MAX_US 30000000u
 #define SETTLE_PUBLISH_GAP_US 1000000u

@@ -21,7 +21,8 @@ static void print_help(FILE *out)
 	      "  --state-dir DIR   node key, history, journal (/var/lib/tandem)\n"
 	      "  --foreground      log to stderr\n"
 	      "  --check           say what is wrong with the configuration, and leave\n"
-	      "  --recover         complete or undo what was being committed when the host went down,\n"
+	      "  --recover         complete or undo what was being committed when the host went "
+	      "down,\n"
 	      "                    and leave: to be run before nginx starts\n"
 	      "  --version, --help\n",
 	      out);
@@ -104,7 +105,8 @@ int main(int argc, char **argv)
 		}
 	}
 	if (optind < argc) {
-		fprintf(stderr, "tandem-syncd: unexpected argument \"%s\"; see --help\n", argv[optind]);
+		fprintf(stderr, "tandem-syncd: unexpected argument \"%s\"; see --help\n",
+			argv[optind]);
 		return 2;
 	}
 	if (wants_check)
@@ -114,8 +116,9 @@ int main(int argc, char **argv)
 	options.log_to_syslog = log.to_syslog;
 	log_open(&log);
 	if (geteuid() != 0) {
-		fprintf(stderr, "tandem-syncd: must be started by root (it gives up what each part does "
-				"not need): use sudo, or the service\n");
+		fprintf(stderr,
+			"tandem-syncd: must be started by root (it gives up what each part does "
+			"not need): use sudo, or the service\n");
 		return EXIT_FAILURE;
 	}
 	if (wants_recovery)

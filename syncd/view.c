@@ -246,9 +246,9 @@ static int by_path(const void *a, const void *b)
 static bool is_kernel_view(const char *type)
 {
 	static const char *const types[] = {
-		"proc",	     "sysfs",	   "devtmpfs",	  "devpts",	 "mqueue",   "cgroup",
-		"cgroup2",   "debugfs",	   "tracefs",	  "securityfs",	 "bpf",	     "pstore",
-		"configfs",  "efivarfs",   "hugetlbfs",	  "fusectl",	 "autofs",   "nsfs",
+		"proc",	      "sysfs",	     "devtmpfs",  "devpts",	"mqueue", "cgroup",
+		"cgroup2",    "debugfs",     "tracefs",	  "securityfs", "bpf",	  "pstore",
+		"configfs",   "efivarfs",    "hugetlbfs", "fusectl",	"autofs", "nsfs",
 		"rpc_pipefs", "binfmt_misc", "selinuxfs",
 	};
 
@@ -332,7 +332,8 @@ static int mount_overlay(struct view *v, int index, int lower_fd, int target_fd,
 		new_fd = openat(stage_fd, "new", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		if (new_fd < 0 && errno != ENOENT)
 			return broken(v, errno, "cannot open the stage of %s", where);
-		int from = openat(stage_fd, "gone", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		int from =
+			openat(stage_fd, "gone", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
 		if (from < 0 && errno != ENOENT) {
 			r = broken(v, errno, "cannot open the stage of %s", where);
@@ -357,11 +358,14 @@ static int mount_overlay(struct view *v, int index, int lower_fd, int target_fd,
 	size_t at = 0;
 
 	if (new_fd >= 0)
-		at += (size_t)snprintf(layers + at, sizeof layers - at, "/proc/self/fd/%d:", new_fd);
+		at += (size_t)snprintf(layers + at, sizeof layers - at,
+				       "/proc/self/fd/%d:", new_fd);
 	if (gone_fd >= 0)
-		at += (size_t)snprintf(layers + at, sizeof layers - at, "/proc/self/fd/%d:", gone_fd);
+		at += (size_t)snprintf(layers + at, sizeof layers - at,
+				       "/proc/self/fd/%d:", gone_fd);
 	snprintf(layers + at, sizeof layers - at, "/proc/self/fd/%d", lower_fd);
-	snprintf(options, sizeof options, "lowerdir=%s,upperdir=%s,workdir=%s", layers, upper, work);
+	snprintf(options, sizeof options, "lowerdir=%s,upperdir=%s,workdir=%s", layers, upper,
+		 work);
 	snprintf(target, sizeof target, "/proc/self/fd/%d", target_fd);
 	if (mount("tandem", target, "overlay", 0, options) < 0)
 		r = errno;
@@ -480,6 +484,27 @@ out:
 	return r;
 }
 
+/* A path that exists in the stage alone has no mount of its own yet to carry the mark. */
+static int mark_new_paths(struct view *v, const char *root)
+{
+	for (int i = 0; i < v->paths_count; i++) {
+		char target[PATH_MAX * 2];
+		int r;
+
+		if (access(v->paths[i], F_OK) == 0)
+			continue;
+		snprintf(target, sizeof target, "%s%s", root, v->paths[i]);
+		if (access(target, F_OK) < 0)
+			continue;
+		if (mount(target, target, NULL, MS_BIND, NULL) < 0)
+			return broken(v, errno, "cannot show %s", v->paths[i]);
+		r = mark(v, target);
+		if (r != 0)
+			return r;
+	}
+	return 0;
+}
+
 static int collect_places(struct view *v, struct places *places)
 {
 	int r = read_mounts(places);
@@ -487,17 +512,23 @@ static int collect_places(struct view *v, struct places *places)
 	if (r < 0)
 		return broken(v, -r, "cannot read the mount table");
 	for (int i = 0; i < v->paths_count; i++) {
+		char path[PATH_MAX];
 		bool known = false;
 
+		/* A path that does not exist yet is staged in the nearest directory above it. */
+		snprintf(path, sizeof path, "%s", v->paths[i]);
+		while (access(path, F_OK) < 0 && strrchr(path, '/') != path)
+			*strrchr(path, '/') = '\0';
 		for (int k = 0; k < places->count; k++)
-			known |= strcmp(places->items[k].path, v->paths[i]) == 0;
-		if (!known && (r = put_place(places, v->paths[i], "", 0)) < 0)
+			known |= strcmp(places->items[k].path, path) == 0;
+		if (!known && (r = put_place(places, path, "", 0)) < 0)
 			return broken(v, -r, "too many mounts");
 	}
 	qsort(places->items, (size_t)places->count, sizeof *places->items, by_path);
 	for (int i = 0; i < places->count; i++)
 		for (int k = 0; k < v->paths_count; k++)
-			places->items[i].below_mirror |= is_below(places->items[i].path, v->paths[k]);
+			places->items[i].below_mirror |=
+				is_below(places->items[i].path, v->paths[k]);
 	return 0;
 }
 
@@ -535,6 +566,9 @@ int view_prepare(void *ctx)
 		if (r != 0)
 			return r;
 	}
+	r = mark_new_paths(v, root);
+	if (r != 0)
+		return r;
 	if (chroot(root) < 0 || chdir("/") < 0)
 		return broken(v, errno, "cannot enter the view");
 	clock_gettime(CLOCK_MONOTONIC, &ts);
@@ -544,7 +578,8 @@ int view_prepare(void *ctx)
 
 const char *view_explain(const char *output)
 {
-	/* nginx: [emerg] bind() to 198.51.100.200:80 failed (99: Cannot assign requested address) */
+	/* nginx: [emerg] bind() to 198.51.100.200:80 failed (99: Cannot assign requested address)
+	 */
 	if (strstr(output, "bind() to") != NULL &&
 	    (strstr(output, "Cannot assign requested address") != NULL ||
 	     strstr(output, "(99:") != NULL))

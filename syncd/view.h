@@ -28,8 +28,8 @@
 struct view;
 
 struct view_options {
-	const char *scratch;	    /* an existing directory to build in; nothing stays there */
-	const char *const *paths;   /* the mirror's */
+	const char *scratch;	  /* an existing directory to build in; nothing stays there */
+	const char *const *paths; /* the mirror's */
 	int paths_count;
 	const char *generation_hex; /* whose stage lies over the paths; NULL: the live tree */
 };

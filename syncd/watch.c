@@ -20,8 +20,7 @@
 	 IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR | IN_DONT_FOLLOW | IN_EXCL_UNLINK)
 /* The directory above a mirrored path may be /etc: only what can replace the path itself is asked
  * for. IN_MASK_ADD where it lies inside another mirrored path is not needed: paths do not nest. */
-#define PARENT_MASK                                                                                \
-	(IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ONLYDIR | IN_MASK_ADD)
+#define PARENT_MASK (IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ONLYDIR | IN_MASK_ADD)
 
 enum place { INSIDE, ABOVE };
 
@@ -233,8 +232,8 @@ static void say_degraded(struct watch *w)
 	}
 	if (w->missed_errno != ENOSPC) {
 		snprintf(w->degraded, sizeof w->degraded,
-			 "%zu directories cannot be watched: %s; they are looked at by time", w->missed,
-			 strerror(w->missed_errno));
+			 "%zu directories cannot be watched: %s; they are looked at by time",
+			 w->missed, strerror(w->missed_errno));
 		return;
 	}
 	int fd = open("/proc/sys/fs/inotify/max_user_watches", O_RDONLY | O_CLOEXEC);

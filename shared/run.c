@@ -121,6 +121,8 @@ static void finish(struct run *run)
 	/* It is empty if the program was executed: exec closed it. */
 	if (read(run->errno_fd, &exec_errno, sizeof(exec_errno)) == sizeof(exec_errno))
 		run->result.exec_errno = exec_errno;
+	close(run->errno_fd);
+	run->errno_fd = -1;
 	run->told = run->in_callback = true;
 	run->fn(run->ctx, &run->result);
 	run->in_callback = false;

@@ -362,6 +362,38 @@ static void wanted_events_can_be_changed(void **state)
 	close(fds[0]);
 }
 
+static void count_and_read(void *ctx, int fd, uint32_t events)
+{
+	char byte;
+
+	(void)events;
+	assert_int_equal(read(fd, &byte, 1), 1);
+	++*(int *)ctx;
+}
+
+static void more_ready_sources_than_a_turn_takes_are_all_served(void **state)
+{
+	struct loop *loop = *state;
+	struct loop_fd *sources[200];
+	int fds[200][2], calls = 0;
+
+	for (int i = 0; i < 200; i++) {
+		assert_int_equal(pipe(fds[i]), 0);
+		assert_int_equal(write(fds[i][1], "x", 1), 1);
+		assert_int_equal(
+			loop_fd_add(loop, fds[i][0], EPOLLIN, count_and_read, &calls, &sources[i]),
+			0);
+	}
+	for (int turns = 0; turns < 4; turns++)
+		assert_int_equal(loop_turn(loop, 0), 0);
+	assert_int_equal(calls, 200);
+	for (int i = 0; i < 200; i++) {
+		loop_fd_remove(sources[i]);
+		close(fds[i][0]);
+		close(fds[i][1]);
+	}
+}
+
 static void a_descriptor_that_cannot_be_watched_is_an_error(void **state)
 {
 	struct loop_fd *source = NULL;
@@ -584,6 +616,7 @@ int main(void)
 		TEST(a_source_removed_in_a_turn_is_not_called_in_it),
 		TEST(what_has_arrived_is_seen_before_a_passed_deadline_fires),
 		TEST(wanted_events_can_be_changed),
+		TEST(more_ready_sources_than_a_turn_takes_are_all_served),
 		TEST(a_descriptor_that_cannot_be_watched_is_an_error),
 		TEST(signals_arrive_in_the_loop),
 		TEST(a_childs_status_is_that_of_waitpid),

@@ -281,6 +281,38 @@ static void a_background_process_is_not_waited_for_and_not_harmed(void **state)
 	unlink(path);
 }
 
+static int open_descriptors(void)
+{
+	int count = 0;
+
+	for (int fd = 0; fd < 1024; fd++)
+		count += fcntl(fd, F_GETFD) >= 0;
+	return count;
+}
+
+/* LINGERING_MAX of shared/run.c. */
+static void past_the_ceiling_the_oldest_background_pipe_is_given_up(void **state)
+{
+	struct loop *loop = *state;
+	int before = open_descriptors();
+	pid_t pids[33];
+	struct seen seen;
+
+	for (int i = 0; i < 33; i++) {
+		complete(loop, SHELL("sleep 60 & echo $!"), (struct run_options){0}, &seen);
+		pids[i] = background_pid(seen.output);
+	}
+	assert_int_equal(open_descriptors(), before + 32);
+	for (int i = 0; i < 33; i++) {
+		assert_int_equal(kill(pids[i], SIGKILL), 0);
+		wait_until_gone(pids[i]);
+	}
+	for (int i = 0; open_descriptors() > before; i++) {
+		assert_true(i < 100);
+		assert_int_equal(loop_turn(loop, 0), 0);
+	}
+}
+
 static void an_abandoned_run_is_killed_and_silent(void **state)
 {
 	struct loop *loop = *state;
@@ -447,17 +479,14 @@ static void preparation_runs_before_and_can_refuse(void **state)
 static void no_descriptor_is_left_behind(void **state)
 {
 	struct seen seen;
-	int before = 0, after = 0;
+	int before;
 
 	complete(*state, ARGV("/bin/true"), (struct run_options){0}, &seen);
-	for (int fd = 0; fd < 256; fd++)
-		before += fcntl(fd, F_GETFD) >= 0;
+	before = open_descriptors();
 	for (int i = 0; i < 20; i++)
 		complete(*state, i % 2 ? ARGV("/bin/true") : ARGV("/nonexistent"),
 			 (struct run_options){.timeout_us = SECOND_US}, &seen);
-	for (int fd = 0; fd < 256; fd++)
-		after += fcntl(fd, F_GETFD) >= 0;
-	assert_int_equal(before, after);
+	assert_int_equal(open_descriptors(), before);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -477,6 +506,7 @@ int main(void)
 		TEST(who_ignores_sigterm_is_killed),
 		TEST(the_time_limit_ends_what_the_command_has_started),
 		TEST(a_background_process_is_not_waited_for_and_not_harmed),
+		TEST(past_the_ceiling_the_oldest_background_pipe_is_given_up),
 		TEST(an_abandoned_run_is_killed_and_silent),
 		TEST(a_run_may_be_abandoned_in_its_own_callback),
 		TEST(a_command_runs_as_its_user_with_that_users_groups),

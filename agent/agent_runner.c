@@ -578,14 +578,12 @@ static void finish_leaving(struct agent_runner *r)
 static void on_engine_end(void *ctx, pid_t pid, int wait_status)
 {
 	struct agent_runner *r = ctx;
+	const struct run_result result = {.wait_status = wait_status};
 	uint64_t now_us = loop_now_us(r->loop);
 	char how[64];
 	bool spent;
 
-	if (WIFSIGNALED(wait_status))
-		snprintf(how, sizeof how, "killed by %s", strsignal(WTERMSIG(wait_status)));
-	else
-		snprintf(how, sizeof how, "exit %d", WEXITSTATUS(wait_status));
+	run_describe(&result, how, sizeof how);
 	r->engine_child = loop_child_remove(r->engine_child);
 	r->engine = 0;
 	r->channel = msg_channel_free(r->channel);
@@ -769,7 +767,7 @@ static void on_stop_signal(void *ctx, const struct signalfd_siginfo *info)
 	if (r->leaving)
 		return;
 	r->leaving = true;
-	log_notice("stopping (%s)", strsignal((int)info->ssi_signo));
+	log_notice("stopping (%s)", info->ssi_signo == SIGINT ? "SIGINT" : "SIGTERM");
 	notify_service("STOPPING=1");
 	loop_timer_set(r->restart_timer, LOOP_NEVER_US);
 	if (!r->engine) {

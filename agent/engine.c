@@ -110,6 +110,27 @@ static void on_beat_timer(void *ctx)
 		       loop_now_us(engine->loop) + engine_beat_us(engine->snapshot->conf.conf));
 }
 
+static void on_request(void *ctx, struct ctl_client *client, const char *command,
+		       const json_t *request);
+static void on_client_gone(void *ctx, struct ctl_client *client);
+
+/* The server knows who may come from when it was made; a reload may have named another group. */
+static void renew_ctl(struct engine *engine)
+{
+	for (int i = 0; i < CTL_CLIENTS_MAX; i++)
+		if (engine->waiters[i].client)
+			return;
+	if (!engine->ctl_due)
+		return;
+	engine->ctl_due = false;
+	engine->ctl = ctl_server_free(engine->ctl);
+	if (ctl_server_new(engine->loop, engine->listen_fd, on_request, on_client_gone, engine,
+			   &engine->ctl)) {
+		log_err("the control socket cannot be served; trying again");
+		engine->ctl_due = true;
+	}
+}
+
 static void on_second(void *ctx)
 {
 	struct engine *engine = ctx;
@@ -118,11 +139,13 @@ static void on_second(void *ctx)
 
 	for (struct engine_router *router = engine->routers; router; router = router->next) {
 		engine_vips_renew(router);
+		engine_packets_greet(router);
 		if (report)
 			engine_packets_report(router);
 	}
 	if (report)
 		engine->reported_us = now_us;
+	renew_ctl(engine);
 	loop_timer_set(engine->second_timer, now_us + SECOND_US);
 }
 
@@ -375,6 +398,9 @@ static bool take_snapshot(struct engine *engine, struct wire_reader *in, int fd)
 		conf_snapshot_release(&received);
 		return false;
 	}
+	if (engine->snapshot && strcmp(engine->snapshot->conf.conf->control_group,
+				       snapshot->conf.conf->control_group) != 0)
+		engine->ctl_due = true;
 	agent_snapshot_drop(engine->snapshot);
 	engine->snapshot = snapshot;
 	if (engine->started && !engine->leaving)
@@ -486,16 +512,16 @@ static bool take_reload_done(struct engine *engine, struct wire_reader *in)
 			continue;
 		waiter->client = NULL;
 		if (ok)
-			ctl_answer(client, json_pack("{s:b s:i s:s%}", "ok", 1, "snapshot",
+			ctl_answer(client, json_pack("{s:b s:i s:o}", "ok", 1, "snapshot",
 						     (int)engine->snapshot->conf.number, "problems",
-						     text, size));
+						     ctl_text(text, size)));
 		else
 			ctl_answer(client,
-				   json_pack("{s:b s:s s:s s:s%}", "ok", 0, "code", "configuration",
+				   json_pack("{s:b s:s s:s s:o}", "ok", 0, "code", "configuration",
 					     "error",
 					     "the file has errors: the agent keeps the one before; "
 					     "correct it and reload again",
-					     "problems", text, size));
+					     "problems", ctl_text(text, size)));
 	}
 	return true;
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/announce.h"
 #include "agent/engine_private.h"
 #include "shared/log.h"
 
@@ -62,6 +63,26 @@ int engine_packets_open(struct engine_router *router, int fd)
 	wire_put_u32(&w, router->id);
 	engine_tell(engine, ENGINE_MSG_SOCKET, &w, fd);
 	return 0;
+}
+
+/* A peer sends to the hardware address that it knows: of the node that was here before this one, or
+ * none, while its kernel waits a second between two questions. Until it learns better, its adverts
+ * go nowhere, and this node would take it for dead. */
+void engine_packets_greet(struct engine_router *router)
+{
+	const struct netmon *netmon = router->engine->netmon;
+	const struct netmon_address *source;
+	const struct netmon_link *link;
+
+	if (!router->greetings || router->conf->multicast || router->fd < 0)
+		return;
+	router->greetings--;
+	source = netmon_address_find(netmon, 0, &router->wire.nodes[router->wire.self]);
+	link = source ? netmon_link_by_index(netmon, source->ifindex) : NULL;
+	if (link && link->has_mac &&
+	    announce_send(router->engine->announce_fd, link->ifindex, link->mac,
+			  &source->prefix.addr))
+		router->greetings++; /* once more, then */
 }
 
 void engine_packets_close(struct engine_router *router)

@@ -32,6 +32,8 @@
 #define ENGINE_OUTPUT_BYTES 4097
 /* Those that are wanted, and those of the file before that are still to be removed. */
 #define ENGINE_HELD_MAX (2 * CONF_VIPS_MAX)
+/* At once, and twice more: a switch may need a moment before it forwards on a new link. */
+#define ENGINE_GREETINGS 3
 
 struct engine_held {
 	int ifindex;
@@ -73,6 +75,7 @@ struct engine_router {
 	enum vrrp_checksum habit; /* of whoever was heard last */
 	struct refusals refusals;
 	int send_errno;
+	int greetings; /* that are still to be sent, one a second */
 
 	/* The addresses. */
 	struct engine_held held[ENGINE_HELD_MAX];
@@ -121,6 +124,7 @@ struct engine {
 	struct address_port *addresses;
 	int announce_fd;
 	struct ctl_server *ctl;
+	bool ctl_due; /* to be made anew */
 	int listen_fd;
 	struct arrival arrival;
 	int64_t boot_offset_us;		 /* CLOCK_BOOTTIME minus monotonic */
@@ -180,6 +184,8 @@ bool engine_router_tracks(const struct engine_router *router, const char *check)
 /* engine_packets.c */
 int engine_packets_open(struct engine_router *router, int fd); /* fd: -1, or one that is open */
 void engine_packets_close(struct engine_router *router);
+/* Unicast: tells the neighbours where the source address lives, while greetings are left. */
+void engine_packets_greet(struct engine_router *router);
 void engine_packets_drain(struct engine_router *router);
 void engine_packets_send(struct engine_router *router, uint8_t priority);
 void engine_packets_wills(const struct engine_router *router, struct agent_record *record);

@@ -445,6 +445,10 @@ static bool look(struct engine_router *router)
 	if (up == router->link_up)
 		return false;
 	router->link_up = up;
+	if (up) {
+		router->greetings = ENGINE_GREETINGS;
+		engine_packets_greet(router);
+	}
 	return true;
 }
 

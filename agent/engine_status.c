@@ -127,10 +127,7 @@ static json_t *hook_of(const struct engine_router *router)
 	object = json_pack("{s:s s:s s:s s:b s:o}", "last", hook->name, "state", hook->state,
 			   "outcome", hook->outcome, "ok", hook->ok, "age_us",
 			   age(router->engine, hook->at_us));
-	/* What a script prints need not be UTF-8. */
-	json_object_set_new(object, "output", json_stringn(hook->output, strlen(hook->output)));
-	if (!json_object_get(object, "output"))
-		json_object_set_new(object, "output", json_string("(not UTF-8: see the log)"));
+	json_object_set_new(object, "output", ctl_text(hook->output, strlen(hook->output)));
 	return object;
 }
 
@@ -201,9 +198,7 @@ static json_t *check_object(const struct engine_check *check)
 			  health_fsm_state_name(check->health.state), "weight", check->conf->weight,
 			  "since_us", age(check->engine, check->health.since_us));
 
-	json_object_set_new(object, "detail", json_stringn(check->detail, strlen(check->detail)));
-	if (!json_object_get(object, "detail"))
-		json_object_set_new(object, "detail", json_string("(not UTF-8: see the log)"));
+	json_object_set_new(object, "detail", ctl_text(check->detail, strlen(check->detail)));
 	json_object_set_new(object, "age_us",
 			    check->health.last_us ? age(check->engine, check->health.last_us)
 						  : json_null());

@@ -394,6 +394,13 @@ struct netmon *netmon_free(struct netmon *nm)
 	return NULL;
 }
 
+const struct netmon_link *netmon_link_by_index(const struct netmon *nm, int ifindex)
+{
+	int at = link_index(nm, ifindex);
+
+	return at < 0 ? NULL : &nm->links[at];
+}
+
 const struct netmon_link *netmon_link_by_name(const struct netmon *nm, const char *name)
 {
 	for (int i = 0; i < nm->links_count; i++)

@@ -52,6 +52,7 @@ struct netmon *netmon_free(struct netmon *netmon); /* NULL is fine; returns NULL
  * table has them. */
 void netmon_catch_up(struct netmon *netmon);
 
+const struct netmon_link *netmon_link_by_index(const struct netmon *netmon, int ifindex);
 const struct netmon_link *netmon_link_by_name(const struct netmon *netmon, const char *name);
 /* The entry for exactly this local address, whatever its prefix; one with the protocol mark is
  * preferred. ifindex 0: any interface. NULL: there is none. */

@@ -168,12 +168,6 @@ static bool foreign_is_higher(const struct vrrp_fsm *fsm, bool by_last_word)
 	return false;
 }
 
-/* The network may turn the order of the last advert and the priority 0 behind it round. */
-static bool overtaken(const struct vrrp_fsm *fsm, int node, uint64_t arrival_us)
-{
-	return fsm->left_node == node && arrival_us < later(fsm->left_us, VRRP_OVERTAKEN_US);
-}
-
 /* ---- actions ---- */
 
 static struct vrrp_action *act(struct vrrp_actions *out, enum vrrp_action_type type)
@@ -409,8 +403,7 @@ static void note_conf(struct vrrp_fsm *fsm, const struct vrrp_conf *conf)
 	}
 	memcpy(fsm->peers, peers, sizeof(peers));
 	fsm->master = master;
-	fsm->left_node = -1; /* both are a matter of milliseconds */
-	fsm->successor = -1;
+	fsm->successor = -1; /* a matter of milliseconds */
 	fsm->conf = *conf;
 }
 
@@ -514,8 +507,6 @@ static void backup_hears(struct vrrp_fsm *fsm, int node, uint8_t priority, uint6
 			judge_master(fsm, other, fsm->peers[other].heard_us, arrival_us);
 		return;
 	}
-	if (overtaken(fsm, node, arrival_us))
-		return;
 	/* Of two masters the one that will win is the one that counts, for as long as it is heard:
 	 * the other one's sickness or departure is no reason to do anything. */
 	if (master >= 0 && master != node &&
@@ -691,6 +682,19 @@ static void win_contention(struct vrrp_fsm *fsm, struct vrrp_actions *out)
 	}
 }
 
+/* Who handed over to us has let go by now: whoever resolved an address while both of us held it may
+ * have got the other one (X5). */
+static void hear_last_word(struct vrrp_fsm *fsm, const struct vrrp_event *ev,
+			   struct vrrp_actions *out)
+{
+	if (resigned(fsm) || ev->u.advert.arrival_us < fsm->evidence_us ||
+	    fsm->contend_step < VRRP_CONTENTION_ANNOUNCES)
+		return;
+	announce(fsm, out);
+	fsm->contend_step = 0;
+	fsm->contend_from_us = fsm->now_us;
+}
+
 static void answer(struct vrrp_fsm *fsm, struct vrrp_actions *out)
 {
 	if (fsm->now_us < fsm->answer_us)
@@ -717,8 +721,6 @@ static void master_hears(struct vrrp_fsm *fsm, const struct vrrp_event *ev,
 			answer(fsm, out);
 		return;
 	}
-	if (outranks(fsm, priority, node, fsm->priority, self) && overtaken(fsm, node, arrival_us))
-		return;
 	if (outranks(fsm, priority, node, fsm->priority, self))
 		cause = priority > fsm->priority ? VRRP_CAUSE_HIGHER_PRIORITY
 						 : VRRP_CAUSE_HIGHER_ADDRESS;
@@ -876,7 +878,7 @@ static void leaving_hears(struct vrrp_fsm *fsm, int node, uint8_t priority, uint
 		}
 		return;
 	}
-	if (fsm->successor >= 0 || overtaken(fsm, node, arrival_us))
+	if (fsm->successor >= 0)
 		return;
 	/* It is heard before it answers: 2.5 ms with one address, 11 ms with 200 (X2). */
 	fsm->successor = node;
@@ -1049,33 +1051,46 @@ void vrrp_fsm_init(struct vrrp_fsm *fsm, const struct vrrp_conf *conf)
 	memset(fsm, 0, sizeof(*fsm));
 	fsm->conf = *conf;
 	fsm->priority = conf->nodes[conf->self].priority;
-	fsm->left_node = -1;
 	fsm->undetermined_until_us = VRRP_NEVER_US;
 	fsm->resign_again_us = VRRP_NEVER_US;
 	clear_deadlines(fsm);
 }
 
-static void note_peer(struct vrrp_fsm *fsm, const struct vrrp_event *ev)
+/* What an advert says of its sender. */
+enum word { WORD_ALIVE, WORD_LEAVES, WORD_OVERTAKEN, WORD_LAST };
+
+static enum word note_peer(struct vrrp_fsm *fsm, const struct vrrp_event *ev)
 {
+	const uint64_t arrival_us = min_us(ev->u.advert.arrival_us, ev->now_us);
+	const uint8_t priority = ev->u.advert.priority;
 	struct vrrp_peer *peer;
 
 	assert(ev->u.advert.node >= 0 && ev->u.advert.node < fsm->conf.nodes_count);
 	assert(ev->u.advert.node != fsm->conf.self && ev->u.advert.advert_int_us > 0);
 	assert(vrrp_wire_usable(ev->u.advert.verdict));
 	peer = &fsm->peers[ev->u.advert.node];
-	peer->heard = true;
-	peer->heard_us = min_us(ev->u.advert.arrival_us, ev->now_us);
-	peer->priority = ev->u.advert.priority;
-	peer->advert_int_us = ev->u.advert.advert_int_us;
-	peer->verdict = ev->u.advert.verdict;
-	if (peer->priority == VRRP_PRIORITY_LEAVE) {
-		fsm->left_node = ev->u.advert.node;
-		fsm->left_us = peer->heard_us;
-	}
 	fsm->stats.adverts_received++;
-	fsm->stats.priority_zero_received += ev->u.advert.priority == VRRP_PRIORITY_LEAVE;
+	fsm->stats.priority_zero_received += priority == VRRP_PRIORITY_LEAVE;
 	fsm->stats.mismatches_received +=
 		vrrp_wire_grade(ev->u.advert.verdict) == VRRP_GRADE_MISMATCH;
+	if (peer->heard && peer->priority == VRRP_PRIORITY_LEAVE && priority > 0) {
+		/* See finish_leaving(). Only one: who goes on like this is alive. */
+		if (priority == 1 && !peer->last_word &&
+		    arrival_us < later(peer->heard_us, VRRP_LAST_WORD_US)) {
+			peer->last_word = true;
+			return WORD_LAST;
+		}
+		/* The network may turn the order of the last advert and the priority 0 round. */
+		if (arrival_us < later(peer->heard_us, VRRP_OVERTAKEN_US))
+			return WORD_OVERTAKEN;
+	}
+	peer->heard = true;
+	peer->heard_us = arrival_us;
+	peer->priority = priority;
+	peer->last_word = false;
+	peer->advert_int_us = ev->u.advert.advert_int_us;
+	peer->verdict = ev->u.advert.verdict;
+	return priority == VRRP_PRIORITY_LEAVE ? WORD_LEAVES : WORD_ALIVE;
 }
 
 void vrrp_fsm_step(struct vrrp_fsm *fsm, const struct vrrp_event *ev, struct vrrp_actions *out)
@@ -1088,8 +1103,14 @@ void vrrp_fsm_step(struct vrrp_fsm *fsm, const struct vrrp_event *ev, struct vrr
 	if (fsm->state == VRRP_MASTER && was_away(fsm, ev))
 		become_backup(fsm, out, VRRP_CAUSE_AWAY, -1,
 			      later(fsm->now_us, fsm->conf.advert_int_us));
-	if (ev->type == VRRP_EV_ADVERT)
-		note_peer(fsm, ev);
+	if (ev->type == VRRP_EV_ADVERT) {
+		const enum word word = note_peer(fsm, ev);
+
+		if (word == WORD_LAST && fsm->state == VRRP_MASTER)
+			hear_last_word(fsm, ev, out);
+		if (word == WORD_LAST || word == WORD_OVERTAKEN)
+			return;
+	}
 	switch (fsm->state) {
 	case VRRP_INIT:
 		step_init(fsm, ev, out);

@@ -47,6 +47,9 @@
 #define VRRP_OVERTAKEN_US                                                                          \
 	25000 /* an advert that its sender's priority 0 overtook is no                             \
 	       * sign of life */
+#define VRRP_LAST_WORD_US                                                                          \
+	10000000 /* a first priority 1 so soon after a priority 0 is the                           \
+		  * leaver's last word */
 #define VRRP_ANSWER_GAP_US                                                                         \
 	20000			      /* answers to a lower-priority master; less than half an     \
 				       * interval where that is shorter */
@@ -212,6 +215,7 @@ struct vrrp_peer {
 	bool heard;
 	uint64_t heard_us; /* arrival of its last advert */
 	uint8_t priority;  /* as it said; 0: it left */
+	bool last_word;	   /* its one advert of priority 1 after leaving was heard */
 	uint64_t advert_int_us;
 	enum vrrp_verdict verdict;
 };
@@ -257,8 +261,6 @@ struct vrrp_fsm {
 	uint64_t master_int_us;	   /* its interval, RFC 9568 Active_Adver_Interval */
 	uint64_t down_base_us;	   /* master-down without skew; arrival of a priority 0 */
 	bool master_left;	   /* a priority 0 was heard and nothing since */
-	int left_node;		   /* who sent the last priority 0; -1: nobody */
-	uint64_t left_us;	   /* when it arrived */
 	uint64_t take_base_us;	   /* since when a sick holder of lower priority is heard */
 	uint64_t preempt_since_us; /* since when a healthy one is */
 	bool doubted;		   /* a late deadline was extended once */

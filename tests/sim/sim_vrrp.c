@@ -77,6 +77,7 @@ struct world {
 	struct message messages[MESSAGES_MAX];
 	int messages_count;
 	uint64_t cut_until_us[NODES_MAX][NODES_MAX];
+	uint64_t last_at_us[NODES_MAX][NODES_MAX];
 	int loss_percent;
 	uint64_t delay_max_us;
 	bool healed;
@@ -154,6 +155,11 @@ static void post(int from, bool announcement, uint8_t priority, uint64_t interva
 				      .announcement = announcement,
 				      .priority = priority,
 				      .interval_us = interval_us};
+		/* An advert that arrives behind its sender's priority 0 stops a keepalived's
+		 * take-over, and nothing that we send can help it: to it the order is kept. */
+		if (world.nodes[to].foreign && m->at_us <= world.last_at_us[from][to])
+			m->at_us = world.last_at_us[from][to] + 1;
+		world.last_at_us[from][to] = m->at_us;
 	}
 }
 
@@ -905,10 +911,22 @@ static void settle(void)
 		reload(i);
 }
 
+/* A sick holder offers a foreign peer the addresses now and then, with back-off (A13): until that
+ * is through, a lower node may have tried itself as master. */
+static void await_resignations(void)
+{
+	const uint64_t interval_us = longest_interval_us();
+
+	for (int i = 0; i < world.count; i++)
+		while (is_master(i) && !world.nodes[i].foreign && world.nodes[i].oracle.resigned_us)
+			run(world.now_us + 3 * interval_us);
+}
+
 static int find_holder(void)
 {
 	int holder = -1;
 
+	await_resignations();
 	for (int i = 0; i < world.count; i++) {
 		if (!holds(i))
 			continue;

@@ -18,7 +18,7 @@
 
 struct oracle_peer {
 	uint64_t arrival_us; /* of its last advert; 0: none */
-	uint64_t left_us;    /* of its last priority 0 */
+	bool last_word;
 	uint8_t priority;
 	uint64_t interval_us;
 	bool sick;
@@ -31,6 +31,7 @@ struct oracle {
 	bool held;
 	bool begun; /* until START or RESUME a dead engine's addresses may still be there */
 	enum vrrp_state state;
+	bool void_advert;     /* the event in hand is one that must have no effect */
 	uint64_t spoke_us;    /* last advert above 0 */
 	uint64_t resigned_us; /* 0: not since spoke_us */
 	uint64_t evidence_us; /* since when adverts bind a MASTER */
@@ -235,9 +236,16 @@ static inline void oracle_end_leaving(const struct oracle *o, const struct vrrp_
 		oracle_fail("A12", "let go before a successor was there");
 }
 
-static inline bool oracle_overtaken(const struct oracle_peer *peer, const struct vrrp_event *ev)
+/* An advert behind its sender's own priority 0: overtaken by it, or the one last word. */
+static inline bool oracle_from_leaver(const struct oracle_peer *peer, const struct vrrp_event *ev)
 {
-	return peer->left_us && ev->u.advert.arrival_us < peer->left_us + VRRP_OVERTAKEN_US;
+	const uint64_t arrival_us = ev->u.advert.arrival_us;
+
+	if (!peer->arrival_us || peer->priority > 0 || ev->u.advert.priority == 0)
+		return false;
+	return arrival_us < peer->arrival_us + VRRP_OVERTAKEN_US ||
+	       (ev->u.advert.priority == 1 && !peer->last_word &&
+		arrival_us < peer->arrival_us + VRRP_LAST_WORD_US);
 }
 
 /* What the event tells, before the step. */
@@ -247,13 +255,14 @@ static inline void oracle_before(struct oracle *o, const struct vrrp_fsm *fsm,
 	if (ev->type == VRRP_EV_ADVERT) {
 		struct oracle_peer *peer = &o->peers[ev->u.advert.node];
 
-		/* Overtaken by its sender's own priority 0. */
-		if (ev->u.advert.priority == 0)
-			peer->left_us = ev->u.advert.arrival_us;
 		if (ev->u.advert.priority == 0 && o->successor == ev->u.advert.node)
 			o->successor_us = 0;
-		if (ev->u.advert.priority > 0 && oracle_overtaken(peer, ev))
+		o->void_advert = oracle_from_leaver(peer, ev);
+		if (o->void_advert) {
+			peer->last_word |= ev->u.advert.priority == 1;
 			return;
+		}
+		peer->last_word = false;
 		peer->arrival_us = ev->u.advert.arrival_us;
 		peer->priority = ev->u.advert.priority;
 		peer->interval_us = fsm->conf.version == 3 ? ev->u.advert.advert_int_us
@@ -361,6 +370,9 @@ static inline void oracle_after(struct oracle *o, const struct vrrp_fsm *fsm,
 					o->evidence_us = o->spoke_us = ev->u.resume.last_advert_us;
 				else
 					oracle_take_over(o, fsm, ev, action->u.transition.cause);
+				/* It has taken over from whoever that was. */
+				for (int j = 0; j < VRRP_NODES_MAX; j++)
+					o->peers[j].read = false;
 				o->answered_us = 0;
 				o->resigned_us = 0;
 			}
@@ -379,8 +391,7 @@ static inline void oracle_after(struct oracle *o, const struct vrrp_fsm *fsm,
 		oracle_fail("A1", "addresses and state do not agree");
 	if (ev->type == VRRP_EV_ADVERT && ev->u.advert.priority > 0 && fsm->state == VRRP_MASTER &&
 	    o->state == VRRP_MASTER && ev->u.advert.arrival_us >= o->evidence_us &&
-	    !oracle_overtaken(&o->peers[ev->u.advert.node], ev) &&
-	    oracle_outranked(fsm, ev->u.advert.node, ev->u.advert.priority))
+	    !o->void_advert && oracle_outranked(fsm, ev->u.advert.node, ev->u.advert.priority))
 		oracle_fail("A7", "stays MASTER though outranked");
 	if (ev->type == VRRP_EV_TIMER && vrrp_fsm_deadline(fsm) <= now)
 		oracle_fail("A8", "the deadline does not move on");

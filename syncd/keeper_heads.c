@@ -78,6 +78,7 @@ void peers_tell_scanned(struct mirror *m)
 
 	if (!m->head.present)
 		return;
+	memcpy(m->compared, m->head.id, sizeof m->compared);
 	memcpy(event.id, m->head.id, sizeof event.id);
 	memcpy(event.tree, m->live->hash, sizeof event.tree);
 	for (int i = 0; i < k->peers_count; i++)

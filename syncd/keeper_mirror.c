@@ -98,6 +98,7 @@ int mirror_record(struct mirror *m, const struct held *held, bool loaded, struct
 	m->stored = tree_ref(m->live);
 	held_copy(&m->head, held);
 	mirror_head_changed(m);
+	peers_tell_scanned(m);
 	return 0;
 }
 
@@ -249,11 +250,12 @@ static void judge(struct mirror *m, struct scan_result *result)
 		m->reason[0] = '\0';
 		m->first_event_us = 0;
 		settle_clear(&m->settle);
-		if (m->resync_due) {
-			m->resync_due = m->distrust_due = false;
+		if (m->resync_due)
 			keep_house(m);
+		/* Each head is compared once, and all of it again at every full look. */
+		if (m->resync_due || memcmp(m->compared, m->head.id, sizeof m->compared) != 0)
 			peers_tell_scanned(m);
-		}
+		m->resync_due = m->distrust_due = false;
 		return;
 	}
 	m->resync_due = m->distrust_due = false;

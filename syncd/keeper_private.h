@@ -224,7 +224,9 @@ struct mirror {
 	answer_fn on_answer;
 
 	struct stage_mark marks[MARKS];
-	uint64_t head_since_us; /* 0: before this run */
+	uint64_t head_since_us;		       /* 0: before this run */
+	uint8_t compared[GENERATION_ID_BYTES]; /* the head that the peers were last told to compare
+						*/
 
 	int settle_from; /* the node that a `sync --from` named, until it is settled; -1: none */
 };

@@ -457,20 +457,33 @@ static int show_place(struct view *v, const struct place *place, int index, cons
 		r = mount_read_only(v, lower_fd, target_fd, place->path);
 		goto out;
 	}
-	r = open_stage(v, lower_fd, &stage_fd);
-	if (r != 0)
-		goto out;
-	r = mount_overlay(v, index, lower_fd, target_fd, place->path, stage_fd);
-	if (r != 0 && v->shared->error[0] == '\0') {
-		/* A file system that cannot lie under an overlay: shown, but not written to. A path
-		 * of the mirror and the root itself must be shown as they would be. */
-		if (stage_fd >= 0 || !place->is_mount || strcmp(place->path, "/") == 0) {
-			r = broken(v, r, "cannot lay an overlay over %s", place->path);
-			goto out;
-		}
-		r = mount_read_only(v, lower_fd, target_fd, place->path);
-		if (r == 0)
+	if (place->is_mount) {
+		r = mount_overlay(v, 2 * index, lower_fd, target_fd, place->path, -1);
+		/* A file system that cannot lie under an overlay: shown, but not written to. */
+		if (r != 0 && v->shared->error[0] == '\0' && strcmp(place->path, "/") != 0 &&
+		    (r = mount_read_only(v, lower_fd, target_fd, place->path)) == 0)
 			r = remount_read_only(v, target, place->path);
+		else if (r != 0 && v->shared->error[0] == '\0')
+			r = broken(v, r, "cannot lay an overlay over %s", place->path);
+		if (r != 0)
+			goto out;
+	}
+	r = open_stage(v, lower_fd, &stage_fd);
+	if (r != 0 || (stage_fd < 0 && !place->below_mirror))
+		goto out;
+	if (stage_fd >= 0) {
+		/* Over what the view shows there by now, not over the live directory: the kernel
+		 * takes no two layers of which one lies in the other, as the stage does. */
+		close(target_fd);
+		target_fd = open(target, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+		r = target_fd < 0 ? errno
+				  : mount_overlay(v, 2 * index + 1, target_fd, target_fd,
+						  place->path, stage_fd);
+		if (r != 0 && v->shared->error[0] == '\0')
+			r = broken(v, r, "cannot lay the stage over %s", place->path);
+	} else if (!place->is_mount && mount(target, target, NULL, MS_BIND, NULL) < 0) {
+		/* A mount of its own, to carry the mark. */
+		r = broken(v, errno, "cannot show %s", place->path);
 	}
 	if (r == 0 && place->below_mirror)
 		r = mark(v, target);

@@ -2,21 +2,23 @@
 /*
  * stage: the new files of a generation, complete, on the file systems where they will live.
  *
- * Not pure. For each mount at or below a mirror's path that the plan touches (a "root"):
+ * Not pure. For each mount at or below a mirror's path that the plan touches (a "root"; for a path
+ * that does not exist yet the nearest directory above it that does):
  *
  *	ROOT/.tandem-stage/		      0700 root
  *	ROOT/.tandem-stage/<id>/new/<path>    files, links and directories with owner, mode, mtime
- *	ROOT/.tandem-stage/<id>/gone/<path>   an empty file for each path that goes
+ *	ROOT/.tandem-stage/<id>/gone/<path>   an empty file for each path that goes; for a directory
+ *					      that goes, one for it and none for what is in it
  *	ROOT/.tandem-stage/<id>/old/<path>    during the commit: what was taken away
  *
  * where <id> is 64 hex digits and <path> is relative to ROOT. To see the tree as it would be: take
- * away what gone/ names, then lay new/ over it. A directory in new/ may stand there only to hold
- * something: it then has the attributes that it has in the new manifest. A change of type is in
- *both.
+ * away what gone/ names, with all that is in it, then lay new/ over it. A directory in new/ may
+ *stand there only to hold something: it has the attributes that it will have. A change of type is
+ *in both.
  *
  * Files are copied from the object store with their hash proven, and are durable when stage_build()
- * returns. Every path is resolved beneath its root, without following any link. A failure leaves
- *the live tree untouched and removes what was staged.
+ * returns. Every path is resolved beneath its root, through no link and into no other mount (R15).
+ *A failure leaves the live tree untouched and removes what was staged.
  */
 #ifndef TANDEM_SYNCD_STAGE_H
 #define TANDEM_SYNCD_STAGE_H
@@ -35,7 +37,7 @@
 struct stage;
 
 struct stage_options {
-	const char *const *paths; /* the mirror's; borrowed for the stage's life */
+	const char *const *paths; /* the mirror's; copied */
 	int paths_count;
 	const uint8_t *id;	 /* of the generation that becomes live */
 	struct tree *from;	 /* the live tree as last scanned; a reference is taken */
@@ -48,8 +50,8 @@ struct stage_options {
  * -EXDEV ... An old stage of the same id is removed first: call stage_sweep() before, if what it
  * displaced may still be in an editor's hands. */
 int stage_build(const struct stage_options *options, struct stage **ret_stage, struct fault *fault);
-/* Opens what an earlier process built, for recovery: nothing is written. Roots that hold no stage
- * are left out. */
+/* Opens what an earlier process built, for recovery. What is missing of it is not made again, only
+ * the directories that it would stand in. */
 int stage_open(const struct stage_options *options, struct stage **ret_stage, struct fault *fault);
 /* Forgets it; what is on the disk stays (after a commit: the displaced files, for stage_sweep()).
  */
@@ -64,17 +66,6 @@ const char *stage_id_text(const struct stage *stage);
 const struct plan_op *stage_ops(const struct stage *stage, size_t *ret_count);
 const struct plan_totals *stage_totals(const struct stage *stage);
 const struct stage_options *stage_options_of(const struct stage *stage);
-
-/* For commit.c: where an operation takes place. Descriptors are the stage's. */
-struct stage_place {
-	int root_fd;	      /* O_PATH directory of the root */
-	const char *relative; /* below the root: of the live path */
-	int dir_fd;	      /* ROOT/.tandem-stage/<id> */
-};
-int stage_place_of(struct stage *stage, const char *path, struct stage_place *ret_place);
-/* Opens a path beneath dirfd with O_PATH|O_NOFOLLOW|flags, through no link. -errno. */
-int stage_open_beneath(int dirfd, const char *relative, int flags);
-void stage_set_committed(struct stage *stage);
 
 /* Removes every stage below the mirror's paths but the one named (NULL: none is spared). What lies
  * in it and is in no object is somebody's edit to a file that was already replaced: it is put into

@@ -74,6 +74,7 @@ help:
 	'make check-unit  the unit tests and simulations alone' \
 	'make check-pure  the cores reach nothing outside' \
 	'make check-net   the tests in network namespaces alone (root)' \
+	'make fuzz        let every fuzzer run on its corpus' \
 	'make deps        install what building and testing need (apt, dnf or apk)' \
 	'make install     put everything below $$(DESTDIR)$$(PREFIX); make uninstall takes it away' \
 	'make clean       remove the build folder' \
@@ -82,7 +83,8 @@ help:
 	'WERROR=1 warnings are errors   DESTDIR= PREFIX= SYSCONFDIR= LOCALSTATEDIR= as usual'
 
 # `deps` may have to install pkg-config's files first, so what compiles runs in a make of its own.
-demo: deps
+demo:
+	$(Q)packaging/deps demo
 	$(Q)$(MAKE) lab
 	$(Q)tests/as-root tests/net/demo --build '$(B)'
 

@@ -137,6 +137,31 @@ static void tell_problems(const struct conf_problems *problems, const char *file
 	text[room - 1] = '\0';
 }
 
+/* A sentence with the next step. */
+static void tell_error(const struct conf_problems *problems, const char *file, int error,
+		       char *text, size_t room)
+{
+	int i;
+
+	text[0] = '\0';
+	if (!error)
+		return;
+	for (i = 0; i < problems->count && problems->items[i].severity != CONF_ERROR; i++)
+		;
+	if (error == -EBUSY)
+		snprintf(
+			text, room,
+			"routers of earlier files have not left yet; reload again in some seconds");
+	else if (i == problems->count)
+		snprintf(text, room, "%s: %s", file, strerror(-error));
+	else
+		snprintf(text, room, "%s:%d: %s%s%s%s%s%s; correct it and reload again", file,
+			 problems->items[i].line, problems->items[i].setting,
+			 *problems->items[i].setting ? ": " : "", problems->items[i].cause,
+			 *problems->items[i].cure ? "; " : "", problems->items[i].cure,
+			 problems->errors > 1 ? " (and more)" : "");
+}
+
 static void apply_logging(const struct agent_runner *r, const struct conf *conf)
 {
 	struct log_options log = {
@@ -235,8 +260,8 @@ static void set_socket_group(const struct agent_runner *r)
 static void reload(struct agent_runner *r, uint32_t request)
 {
 	struct conf_problems problems = {0};
-	static char text[TEXT_BYTES_MAX];
-	uint8_t bytes[TEXT_BYTES_MAX + 16];
+	static char text[TEXT_BYTES_MAX], why[2048];
+	uint8_t bytes[sizeof text + sizeof why + 16];
 	struct wire_writer w;
 	int error;
 
@@ -244,6 +269,7 @@ static void reload(struct agent_runner *r, uint32_t request)
 	error = load(r, &problems);
 	log_problems(&problems, r->options.config);
 	tell_problems(&problems, r->options.config, error, text, sizeof text);
+	tell_error(&problems, r->options.config, error, why, sizeof why);
 	if (error) {
 		log_err("%s: not reloaded, the configuration before it goes on%s%s",
 			r->options.config, problems.errors ? "" : ": ",
@@ -258,7 +284,10 @@ static void reload(struct agent_runner *r, uint32_t request)
 	conf_problems_release(&problems);
 	wire_writer_init(&w, bytes, sizeof bytes);
 	wire_put_u32(&w, request);
-	wire_put_u8(&w, !error);
+	wire_put_u8(&w, !error		  ? RUNNER_RELOADED
+			: error == -EBUSY ? RUNNER_RELOAD_BUSY
+					  : RUNNER_RELOAD_WRONG);
+	wire_put_string(&w, why, strlen(why));
 	wire_put_string(&w, text, strlen(text));
 	send_engine(r, RUNNER_MSG_RELOAD_DONE, &w, -1);
 	notify_service("READY=1");

@@ -498,8 +498,9 @@ static bool take_hook_done(struct engine *engine, struct wire_reader *in)
 static bool take_reload_done(struct engine *engine, struct wire_reader *in)
 {
 	uint32_t request = wire_get_u32(in);
-	bool ok = wire_get_u8(in) != 0;
-	size_t size;
+	unsigned outcome = wire_get_u8(in);
+	size_t why_size, size;
+	const char *why = wire_get_string(in, &why_size);
 	const char *text = wire_get_string(in, &size);
 
 	if (!wire_reader_done(in))
@@ -511,17 +512,17 @@ static bool take_reload_done(struct engine *engine, struct wire_reader *in)
 		if (!client || waiter->request != request)
 			continue;
 		waiter->client = NULL;
-		if (ok)
+		if (outcome == RUNNER_RELOADED)
 			ctl_answer(client, json_pack("{s:b s:i s:o}", "ok", 1, "snapshot",
 						     (int)engine->snapshot->conf.number, "problems",
 						     ctl_text(text, size)));
 		else
 			ctl_answer(client,
-				   json_pack("{s:b s:s s:s s:o}", "ok", 0, "code", "configuration",
-					     "error",
-					     "the file has errors: the agent keeps the one before; "
-					     "correct it and reload again",
-					     "problems", ctl_text(text, size)));
+				   json_pack("{s:b s:s s:o s:o}", "ok", 0, "code",
+					     outcome == RUNNER_RELOAD_BUSY ? "busy"
+									   : "wrong-configuration",
+					     "error", ctl_text(why, why_size), "problems",
+					     ctl_text(text, size)));
 	}
 	return true;
 }

@@ -36,9 +36,12 @@ enum runner_msg {
 	RUNNER_MSG_CHECK_DONE,	/* u32 run, u8 enum engine_check_outcome, string words */
 	RUNNER_MSG_HOOK_DONE,	/* string router, string hook, string state, u8 ok, u64 ended us,
 				 * string words, string output */
-	RUNNER_MSG_RELOAD_DONE, /* u32 request (0: a signal), u8 ok, string problems */
+	RUNNER_MSG_RELOAD_DONE, /* u32 request (0: a signal), u8 ok, string error
+				 * ("" if ok), string problems */
 	RUNNER_MSG_LEAVE,	/* stop: hand over, then LEFT */
 };
+
+enum runner_reload { RUNNER_RELOADED, RUNNER_RELOAD_WRONG, RUNNER_RELOAD_BUSY };
 
 enum engine_hook_state {
 	ENGINE_HOOK_MASTER,

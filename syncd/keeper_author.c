@@ -20,6 +20,7 @@ static void fail(struct mirror *m, const char *reason)
 	log_warn("%s: what is saved here stays here: %s", m->conf->name, reason);
 	m->local = MERGE_LOCAL_INVALID;
 	snprintf(m->reason, sizeof m->reason, "%s", reason);
+	m->invalid_judged = true;
 	memcpy(m->invalid_tree, m->job.tree->hash, sizeof m->invalid_tree);
 	m->first_event_us = 0;
 	/* Not a publication: but the next attempt keeps its distance as well. */

@@ -137,13 +137,15 @@ int mirror_scan(struct mirror *m, bool distrust, struct scan_result *ret_result)
 	return r;
 }
 
-static void become_invalid(struct mirror *m, const struct tree *tree, const char *reason)
+static void become_invalid(struct mirror *m, const char *reason)
 {
 	if (m->local != MERGE_LOCAL_INVALID || strcmp(m->reason, reason) != 0)
 		log_warn("%s: what is saved here stays here: %s", m->conf->name, reason);
 	m->local = MERGE_LOCAL_INVALID;
 	snprintf(m->reason, sizeof m->reason, "%s", reason);
-	memcpy(m->invalid_tree, tree->hash, sizeof m->invalid_tree);
+	/* What cannot be mirrored is in no tree: whether it is still there is looked at each time.
+	 */
+	m->invalid_judged = false;
 }
 
 /* A path that has gone takes everything below it along; that is not an edit that anybody made. */
@@ -224,7 +226,7 @@ static void judge(struct mirror *m, struct scan_result *result)
 			snprintf(reason + used, sizeof reason - used, " (and %zu more)",
 				 result->problems_count - 1);
 		}
-		become_invalid(m, m->live, reason);
+		become_invalid(m, reason);
 		settle_clear(&m->settle);
 		m->first_event_us = 0;
 		return;
@@ -237,7 +239,7 @@ static void judge(struct mirror *m, struct scan_result *result)
 			 "peer's with "
 			 "`tandem sync --from NODE`",
 			 path);
-		become_invalid(m, m->live, reason);
+		become_invalid(m, reason);
 		settle_clear(&m->settle);
 		m->first_event_us = 0;
 		return;
@@ -271,7 +273,7 @@ static void judge(struct mirror *m, struct scan_result *result)
 			return;
 		}
 	}
-	if (m->local == MERGE_LOCAL_INVALID && !m->forced &&
+	if (m->local == MERGE_LOCAL_INVALID && m->invalid_judged && !m->forced &&
 	    memcmp(m->invalid_tree, m->live->hash, sizeof m->invalid_tree) == 0) {
 		/* The same tree is not asked about again and again. */
 		settle_clear(&m->settle);

@@ -211,10 +211,11 @@ struct mirror {
 	struct tree *live;   /* as last scanned or committed */
 	struct tree *stored; /* what store_live_get() would give */
 	enum merge_local local;
-	uint8_t invalid_tree[ENTRY_HASH_BYTES]; /* of the tree that was found invalid */
-	char reason[KEEPER_TEXT_MAX];		/* why local is INVALID */
-	char trouble[FAULT_TEXT_MAX];		/* a scan or the disk failed */
-	bool looked;				/* at least one scan was judged */
+	bool invalid_judged; /* `validate` (or the reload) said no to invalid_tree */
+	uint8_t invalid_tree[ENTRY_HASH_BYTES];
+	char reason[KEEPER_TEXT_MAX];	/* why local is INVALID */
+	char trouble[FAULT_TEXT_MAX];	/* a scan or the disk failed */
+	bool looked;			/* at least one scan was judged */
 	char unloaded[KEEPER_TEXT_MAX]; /* why the head is live and not loaded; "" if loaded */
 	bool forced;			/* `sync`: decide everything again */
 

@@ -11,6 +11,7 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <syslog.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "shared/conf.h"
@@ -32,6 +33,8 @@
 #define RESTART_FIRST_US (100 * 1000ull) /* doubles with each death in a row */
 #define RESTART_LAST_US (5 * 1000000ull)
 #define RESTART_CALM_US (60 * 1000000ull)
+#define START_TRIES 50
+#define START_GAP_NS 100000000
 #define KEEPER_SILENCE_US (60 * 1000000ull) /* hashing a large tree takes a while */
 
 enum phase {
@@ -114,7 +117,8 @@ static int load(struct runner *runner, struct conf_snapshot *ret_snapshot, char 
 
 /* ---- sockets that need rights ---- */
 
-static int make_control(struct runner *runner, const struct conf *conf)
+/* quiet: an address in use is not said, as it is tried again. */
+static int make_control(struct runner *runner, const struct conf *conf, bool quiet)
 {
 	int fd;
 	int r;
@@ -122,12 +126,12 @@ static int make_control(struct runner *runner, const struct conf *conf)
 	if (runner->control_fd >= 0 && strcmp(runner->control_group, conf->control_group) == 0)
 		return 0;
 	r = ctl_listen(runner->control_path, conf->control_group, &fd);
-	if (r < 0) {
+	if (r < 0 && !(quiet && r == -EADDRINUSE))
 		log_err("%s: cannot be made: %s%s", runner->control_path, strerror(-r),
 			r == -EADDRINUSE ? "; is another tandem-syncd running in this directory?"
 					 : "");
+	if (r < 0)
 		return r;
-	}
 	if (runner->control_fd >= 0)
 		close(runner->control_fd);
 	runner->control_fd = fd;
@@ -136,7 +140,7 @@ static int make_control(struct runner *runner, const struct conf *conf)
 	return runner->control_group ? 0 : -ENOMEM;
 }
 
-static int make_listener(struct runner *runner, const struct conf *conf)
+static int make_listener(struct runner *runner, const struct conf *conf, bool quiet)
 {
 	const struct conf_node *self = &conf->nodes[conf->self];
 	char why[512];
@@ -147,16 +151,37 @@ static int make_listener(struct runner *runner, const struct conf *conf)
 	    runner->listen_port == self->link_port)
 		return 0;
 	r = link_listen(&self->address, self->link_port, &fd, why, sizeof why);
-	if (r < 0) {
+	if (r < 0 && !(quiet && r == -EADDRINUSE))
 		log_err("%s", why);
+	if (r < 0)
 		return r;
-	}
 	if (runner->listen_fd >= 0)
 		close(runner->listen_fd);
 	runner->listen_fd = fd;
 	runner->listen_address = self->address;
 	runner->listen_port = self->link_port;
 	return 0;
+}
+
+/* At start, a runner that was killed may have left a keeper or link behind that is only just being
+ * ended by the kernel (it cannot be interrupted while it waits for the disk). */
+static int make_sockets(struct runner *runner)
+{
+	struct timespec gap = {.tv_nsec = START_GAP_NS};
+	int r = 0;
+
+	for (int i = 0; i < START_TRIES; i++) {
+		bool last = i == START_TRIES - 1;
+
+		r = make_control(runner, runner->snapshot.conf, !last);
+		if (r == 0)
+			r = make_listener(runner, runner->snapshot.conf, !last);
+		if (r != -EADDRINUSE)
+			return r;
+		if (!last)
+			nanosleep(&gap, NULL);
+	}
+	return r;
 }
 
 /* ---- children ---- */
@@ -480,9 +505,9 @@ static void start_missing(void *ctx)
 	loop_timer_set(runner->restart, LOOP_NEVER_US);
 	if (runner->phase != RUNNING)
 		return;
-	r = make_control(runner, runner->snapshot.conf);
+	r = make_control(runner, runner->snapshot.conf, false);
 	if (r == 0)
-		r = make_listener(runner, runner->snapshot.conf);
+		r = make_listener(runner, runner->snapshot.conf, false);
 	if (r == 0)
 		r = msg_pair(pair);
 	if (r < 0) {
@@ -707,9 +732,7 @@ int runner_main(const struct runner_options *options)
 	if (r == 0)
 		r = runner_commands_new(runner.loop, scratch, &runner.commands);
 	if (r == 0)
-		r = make_control(&runner, runner.snapshot.conf);
-	if (r == 0)
-		r = make_listener(&runner, runner.snapshot.conf);
+		r = make_sockets(&runner);
 	if (r == 0) {
 		log_info("%s of cluster %s, snapshot %u", runner.snapshot.node,
 			 runner.snapshot.conf->cluster, runner.snapshot.number);

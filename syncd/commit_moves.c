@@ -428,7 +428,7 @@ static bool is_same(const struct identity *a, const struct identity *b)
  * is the very thing that had been put there, is a later edit still: it goes live in turn. */
 static int settle_exchange(struct commit_place *place, struct fault *fault)
 {
-	struct identity put, out;
+	struct identity put = {0}, out = {0};
 	for (int i = 0; i < EXCHANGES_MAX; i++) {
 		int rc = identify(place->live_fd, place->live_name, &put);
 		if (rc == -ENOENT) /* the later edit is a removal; ours, in the stage, is rescued */

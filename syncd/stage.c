@@ -51,8 +51,8 @@ static bool has_stage(const char *dir, const char *id_text)
 static int find_base(const struct stage *stage, const char *mirror_path, bool recovering,
 		     char base[ENTRY_PATH_BYTES_MAX + 1])
 {
-	uint64_t mount;
-	bool directory;
+	uint64_t mount = 0;
+	bool directory = false;
 	strcpy(base, mirror_path);
 	if (recovering && !has_stage(base, stage->id_text)) {
 		char above[ENTRY_PATH_BYTES_MAX + 1];
@@ -80,8 +80,8 @@ static int find_base(const struct stage *stage, const char *mirror_path, bool re
 static int find_root(const char *base, const char *path, char root[ENTRY_PATH_BYTES_MAX + 1])
 {
 	char at[ENTRY_PATH_BYTES_MAX + 1];
-	uint64_t mount, here;
-	bool directory;
+	uint64_t mount = 0, here = 0;
+	bool directory = false;
 	strcpy(root, base);
 	int rc = mount_of(base, &mount, &directory);
 	if (rc < 0)
@@ -149,7 +149,7 @@ static int assign_roots(struct stage *stage, bool recovering, struct fault *faul
 	const struct entry *last = NULL;
 	for (size_t i = 0; i < stage->ops_count; i++) {
 		const struct entry *entry = plan_op_entry(&stage->ops[i]);
-		size_t parent = entry_path_parent(entry->path, entry->path_size), index;
+		size_t parent = entry_path_parent(entry->path, entry->path_size), index = 0;
 		/* Neighbours stand in one directory, and so in one mount. */
 		if (last && entry_path_parent(last->path, last->path_size) == parent &&
 		    memcmp(last->path, entry->path, parent) == 0 &&

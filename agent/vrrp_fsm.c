@@ -465,8 +465,12 @@ static void judge_master(struct vrrp_fsm *fsm, int node, uint64_t arrival_us, ui
 /* Our own rank or the file changed: the master that was heard last may mean something else now. */
 static void judge_again(struct vrrp_fsm *fsm)
 {
-	if (fsm->master >= 0 && fsm->peers[fsm->master].priority != VRRP_PRIORITY_LEAVE)
-		judge_master(fsm, fsm->master, fsm->peers[fsm->master].heard_us, fsm->now_us);
+	const int master = fsm->master;
+
+	if (master < 0 || fsm->peers[master].priority == VRRP_PRIORITY_LEAVE ||
+	    fsm->now_us >= later(fsm->peers[master].heard_us, 3 * interval_of(fsm, master)))
+		return; /* nobody, or nobody any more */
+	judge_master(fsm, master, fsm->peers[master].heard_us, fsm->now_us);
 }
 
 /* The highest master but node that was heard lately, or -1. */
@@ -633,7 +637,6 @@ static void resign(struct vrrp_fsm *fsm, struct vrrp_actions *out)
 	fsm->stats.resignations++;
 	fsm->resigned_until_us = later(fsm->now_us, succession_us(fsm));
 	fsm->advert_us = fsm->resigned_until_us;
-	fsm->contend_step = VRRP_CONTENTION_ANNOUNCES;
 	if (fsm->announce_us < fsm->resigned_until_us)
 		fsm->announce_us = fsm->resigned_until_us;
 	fsm->resign_again_us = later(fsm->now_us, resign_backoff_us(fsm));
@@ -791,7 +794,7 @@ static void master_timer(struct vrrp_fsm *fsm, struct vrrp_actions *out)
 					   : VRRP_NEVER_US;
 		due = true;
 	}
-	if (due)
+	if (due && !resigned(fsm))
 		announce(fsm, out);
 }
 
@@ -1081,7 +1084,8 @@ static enum word note_peer(struct vrrp_fsm *fsm, const struct vrrp_event *ev)
 			return WORD_LAST;
 		}
 		/* The network may turn the order of the last advert and the priority 0 round. */
-		if (arrival_us < later(peer->heard_us, VRRP_OVERTAKEN_US))
+		if (arrival_us < later(peer->heard_us,
+				       min_us(VRRP_OVERTAKEN_US, ev->u.advert.advert_int_us / 2)))
 			return WORD_OVERTAKEN;
 	}
 	peer->heard = true;

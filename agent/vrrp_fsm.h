@@ -45,8 +45,8 @@
 #define VRRP_LEAVE_GRACE_US 50000   /* from a successor's advert to its announcement (X2) */
 #define VRRP_LEAVE_MARGIN_US 100000 /* beyond the slowest peer's skew time */
 #define VRRP_OVERTAKEN_US                                                                          \
-	25000 /* an advert that its sender's priority 0 overtook is no                             \
-	       * sign of life */
+	25000 /* an advert so soon after its sender's priority 0 was                               \
+	       * overtaken by it; half an interval if that is shorter */
 #define VRRP_LAST_WORD_US                                                                          \
 	10000000 /* a first priority 1 so soon after a priority 0 is the                           \
 		  * leaver's last word */

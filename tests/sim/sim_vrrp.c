@@ -600,6 +600,8 @@ static void crash(int index)
 	node->restart_us = NEVER;
 	node->resume = false;
 	node->held = false;
+	node->lag_us = 0;
+	node->deaf = false;
 	node->paused_until_us = 0;
 	node->inbox_count = 0;
 	node->determined_us = NEVER;

@@ -240,10 +240,12 @@ static inline void oracle_end_leaving(const struct oracle *o, const struct vrrp_
 static inline bool oracle_from_leaver(const struct oracle_peer *peer, const struct vrrp_event *ev)
 {
 	const uint64_t arrival_us = ev->u.advert.arrival_us;
+	const uint64_t half_us = ev->u.advert.advert_int_us / 2;
 
 	if (!peer->arrival_us || peer->priority > 0 || ev->u.advert.priority == 0)
 		return false;
-	return arrival_us < peer->arrival_us + VRRP_OVERTAKEN_US ||
+	return arrival_us < peer->arrival_us +
+				    (half_us < VRRP_OVERTAKEN_US ? half_us : VRRP_OVERTAKEN_US) ||
 	       (ev->u.advert.priority == 1 && !peer->last_word &&
 		arrival_us < peer->arrival_us + VRRP_LAST_WORD_US);
 }

@@ -556,9 +556,9 @@ static bool on_pin(void *ctx, const uint8_t pin[IDENTITY_PIN_BYTES])
 	struct link_conn *conn = ctx;
 
 	memcpy(conn->pin, pin, IDENTITY_PIN_BYTES);
-	if (conn->dialed)
-		return link_node_has_pin(&conn->link->nodes[conn->node], pin);
-	return link_knows_pin(conn->link, pin);
+	conn->pinned = conn->dialed ? link_node_has_pin(&conn->link->nodes[conn->node], pin)
+				    : link_knows_pin(conn->link, pin);
+	return conn->pinned;
 }
 
 int link_conn_new(struct link *link, int fd, int node, const struct ip_addr *address,

@@ -132,11 +132,13 @@ bool link_knows_pin(const struct link *link, const uint8_t pin[IDENTITY_PIN_BYTE
 	return found;
 }
 
-/* The node that a stranger may be, by his address alone; for messages. */
-static struct link_node *node_at(struct link *link, const struct ip_addr *address)
+/* Who came, by the key that he has proven; otherwise who he may be, by his address. For messages.
+ */
+static struct link_node *node_guess(struct link *link, const struct link_conn *conn)
 {
 	for (int i = 0; i < link->nodes_count; i++) {
-		if (ip_equal(&link->nodes[i].address, address))
+		if (conn->pinned ? link_node_has_pin(&link->nodes[i], conn->pin)
+				 : ip_equal(&link->nodes[i].address, &conn->address))
 			return &link->nodes[i];
 	}
 	return NULL;
@@ -189,13 +191,18 @@ void link_conn_is_down(struct link_conn *conn, const char *reason)
 			dial_soon(link, node);
 		return;
 	}
-	/* Somebody came and was not let in, or went again. His address may tell who he should be.
-	 */
-	node = node_at(link, &conn->address);
+	/* Somebody came and was not let in, or went again. A node that is connected has no trouble:
+	 * then it is another one, or a connection that it has given up. */
+	node = node_guess(link, conn);
+	if (node && conn->pinned && node->conn)
+		snprintf(text, sizeof(text), "%s (%s): %s", conn->address_text, node->name, reason);
+	else if (node && !conn->pinned)
+		snprintf(text, sizeof(text), "%s (%s?): %s", conn->address_text, node->name,
+			 reason);
+	else
+		snprintf(text, sizeof(text), "%s: %s", conn->address_text, reason);
 	if (node && node->conn)
 		node = NULL;
-	snprintf(text, sizeof(text), "%s%s%s%s: %s", conn->address_text, node ? " (" : "",
-		 node ? node->name : "", node ? "?)" : "", reason);
 	link_tell_trouble(link, node, node ? node->name : "", text);
 }
 

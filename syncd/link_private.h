@@ -49,6 +49,7 @@ struct link_conn {
 	struct tls *tls;
 	struct ip_addr address;
 	char address_text[IP_TEXT_MAX];
+	bool pinned; /* pin has been shown, and is in the file */
 	uint8_t pin[IDENTITY_PIN_BYTES];
 	/* plain bytes of the frame that is coming in */
 	uint8_t *in;

@@ -492,7 +492,10 @@ static void two_nodes_find_each_other(void **state)
 	assert_string_equal(nodes[0].peer, "web2 127.0.0.2");
 	assert_string_equal(nodes[1].peer, "web1 127.0.0.1");
 	assert_non_null(strstr(nodes[0].tls, "TLSv1.3"));
+	/* The first PING goes out at once. */
+	from_us = now_us();
 	wait_for(nodes[0].rtts > 0 && nodes[1].rtts > 0);
+	assert_true(now_us() - from_us < LINK_PING_US / 2);
 	assert_int_equal(nodes[0].ups, 1);
 	assert_int_equal(nodes[1].ups, 1);
 }
@@ -742,6 +745,9 @@ static void nothing_is_heard_before_welcome(void **state)
 	wait_for(raw_bye("(too-large)"));
 	raw_end();
 	assert_int_equal(nodes[1].ups, 0);
+	/* Its key has told who it is, though it did not say so. */
+	wait_for(strstr(nodes[1].trouble, "a frame of 4096 bytes"));
+	assert_string_equal(nodes[1].trouble_node, "web1");
 }
 
 static void another_version_is_told_what_to_do(void **state)

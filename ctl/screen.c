@@ -63,7 +63,7 @@ static void instance_cell(const struct screen *screen, const json_t *instance, i
 		snprintf(cell, CELL_BYTES_MAX, "-");
 		return;
 	}
-	state = ask_text(peer, "state", "unknown");
+	state = screen_peer_state(instance, peer);
 	if (strcmp(state, "SILENT") == 0) {
 		const json_t *link = node_of(json_object_get(screen->input->syncd, "peers"), node);
 
@@ -184,6 +184,21 @@ static void print_mirror(const struct table *table, const json_t *mirror, FILE *
 	fputc('\n', out);
 }
 
+/* "TLSv1.3 TLS_AES_256_GCM_SHA384": its first word, as people write it. The rest is in --json. */
+static void print_tls(const char *text, FILE *out)
+{
+	char word[32];
+
+	snprintf(word, sizeof word, "%.*s", (int)strcspn(text, " "), text);
+	if (word[0] == '\0')
+		return;
+	fputs(", ", out);
+	if (strncmp(word, "TLSv", 4) == 0)
+		fprintf(out, "TLS %s", word + 4);
+	else
+		ask_print(out, text, 0);
+}
+
 static void print_head(const struct table *table, FILE *out)
 {
 	const struct screen *screen = table->screen;
@@ -211,10 +226,8 @@ static void print_head(const struct table *table, FILE *out)
 			fprintf(out, " %s", screen_age(us, age));
 		if (connected && ask_number(peer, "rtt_us") >= 0)
 			fprintf(out, ", %s", screen_age(ask_number(peer, "rtt_us"), rtt));
-		if (connected && ask_text(peer, "tls", NULL)) {
-			fputs(", ", out);
-			ask_print(out, ask_text(peer, "tls", ""), 0);
-		}
+		if (connected)
+			print_tls(ask_text(peer, "tls", ""), out);
 	}
 	fputc('\n', out);
 	if (screen->nodes_count == 0)

@@ -122,6 +122,20 @@ static void judge_refused(struct screen *screen, const char *name, const json_t 
 	}
 }
 
+const char *screen_peer_state(const json_t *instance, const json_t *peer)
+{
+	const char *state = ask_text(peer, "state", "unknown");
+
+	if (strcmp(ask_text(instance, "state", ""), "MASTER") == 0 &&
+	    strcmp(state, "MASTER") == 0 &&
+	    ask_number(peer, "age_us") >= ask_number(instance, "since_us"))
+		return "SILENT";
+	return state;
+}
+
+/* Two that claim the addresses at once settle it with the next adverts; longer is trouble. */
+#define CONTENTION_US 2000000
+
 static void judge_instance(struct screen *screen, const json_t *instance)
 {
 	const char *name = ask_text(instance, "name", "?");
@@ -150,7 +164,8 @@ static void judge_instance(struct screen *screen, const json_t *instance)
 		find(screen, VERB_FAILED, "%s: %s", name, ask_text(instance, "trouble", ""));
 	json_array_foreach (json_object_get(instance, "peers"), i, peer)
 		if (strcmp(state, "MASTER") == 0 &&
-		    strcmp(ask_text(peer, "state", ""), "MASTER") == 0)
+		    ask_number(instance, "since_us") >= CONTENTION_US &&
+		    strcmp(screen_peer_state(instance, peer), "MASTER") == 0)
 			find(screen, VERB_FAILED,
 			     "%s: two masters: %s says that it is one as well; is VRRP (IP "
 			     "protocol 112) "

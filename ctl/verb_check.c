@@ -21,6 +21,11 @@ static bool readable_by_all(const char *path, const struct conf *conf)
 	return secret && stat(path, &st) == 0 && (st.st_mode & S_IROTH);
 }
 
+static void print_count(int count, const char *noun, const char *end)
+{
+	printf("%d %s%s%s", count, noun, count == 1 ? "" : "s", end);
+}
+
 int verb_check(const struct verb_args *args)
 {
 	const char *path = args->words_count ? args->words[0] : args->config;
@@ -47,12 +52,12 @@ int verb_check(const struct verb_args *args)
 		fprintf(stderr, "tandem: %s: %d error%s, %d warning%s\n", path, problems.errors,
 			problems.errors == 1 ? "" : "s", warnings, warnings == 1 ? "" : "s");
 	} else {
-		printf("%s: good for node %s: %d nodes, %d checks, %d virtual routers, %d mirrors; "
-		       "%d "
-		       "warning%s\n",
-		       path, snapshot.node, snapshot.conf->nodes_count, snapshot.conf->checks_count,
-		       snapshot.conf->vrrps_count, snapshot.conf->mirrors_count, warnings,
-		       warnings == 1 ? "" : "s");
+		printf("%s: good for node %s: ", path, snapshot.node);
+		print_count(snapshot.conf->nodes_count, "node", ", ");
+		print_count(snapshot.conf->checks_count, "check", ", ");
+		print_count(snapshot.conf->vrrps_count, "virtual router", ", ");
+		print_count(snapshot.conf->mirrors_count, "mirror", "; ");
+		print_count(warnings, "warning", "\n");
 	}
 	conf_snapshot_release(&snapshot);
 	conf_problems_release(&problems);

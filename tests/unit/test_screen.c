@@ -89,7 +89,7 @@ static void expect(const char *agent_text, const char *syncd_text, int code, con
 #define LINK_UP                                                                                    \
 	"{'node':'web2','address':'198.51.100.2','connected':true,'age_us':259200000000,'rtt_us':" \
 	"300,"                                                                                     \
-	"'tls':'TLS 1.3','error':null}"
+	"'tls':'TLSv1.3 TLS_AES_256_GCM_SHA384','error':null}"
 #define LINK_DOWN                                                                                  \
 	"{'node':'web2','address':'198.51.100.2','connected':false,'age_us':12000000,'rtt_us':"    \
 	"null,"                                                                                    \
@@ -277,6 +277,30 @@ static void each_trouble_of_an_instance_is_said(void **state)
 		"1 VI_4: is starting: link-down\n"
 		"2 check nginx: failed for 5 s: no process 17\n"
 		"1 check http: has no result yet\n");
+}
+
+static void the_last_advert_of_the_old_master_is_no_claim(void **state)
+{
+	static const char claim[] =
+		"{'node':'web1','cluster':'edge','instances':[{'name':'VI_1','state':'MASTER',"
+		"'effective_priority':90,'since_us':%s,'addresses':[],'peers':[{'node':'web2','"
+		"priority':"
+		"100,'state':'MASTER','age_us':%s}]}]}";
+	char text[512];
+
+	(void)state;
+	/* Heard before this node took over. */
+	snprintf(text, sizeof text, claim, "3000000", "3500000");
+	expect_findings(text, QUIET, VERB_OK, "");
+	/* Heard since, and both have had the time to settle it. */
+	snprintf(text, sizeof text, claim, "3000000", "100000");
+	expect_findings(
+		text, QUIET, VERB_FAILED,
+		"2 VI_1: two masters: web2 says that it is one as well; is VRRP (IP protocol 112) "
+		"let through in both directions?\n");
+	/* At this moment they are settling it. */
+	snprintf(text, sizeof text, claim, "1000000", "100000");
+	expect_findings(text, QUIET, VERB_OK, "");
 }
 
 #define REFUSING(refused, hook)                                                                    \
@@ -485,6 +509,7 @@ int main(void)
 		cmocka_unit_test(a_mirror_that_waits_is_pending_and_says_for_what),
 		cmocka_unit_test(what_failed_comes_before_what_is_not_seen),
 		cmocka_unit_test(each_trouble_of_an_instance_is_said),
+		cmocka_unit_test(the_last_advert_of_the_old_master_is_no_claim),
 		cmocka_unit_test(refused_adverts_are_counted_under_their_reason),
 		cmocka_unit_test(a_hook_that_failed_is_told_with_its_words_and_not_judged),
 		cmocka_unit_test(nonsense_from_a_daemon_does_no_harm),

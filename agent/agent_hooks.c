@@ -129,14 +129,15 @@ static struct queue *queue_of(struct agent_hooks *hooks, const char *name)
 	return queue;
 }
 
-static void report(struct queue *queue, const char *outcome, const char *output, bool ok)
+static void report(struct queue *queue, enum conf_hook hook, enum engine_hook_state state,
+		   const char *outcome, const char *output, bool ok)
 {
 	snprintf(queue->outcome, sizeof queue->outcome, "%s", outcome);
 	snprintf(queue->output, sizeof queue->output, "%s", output);
 	queue->report = (struct agent_hook_report){
 		.router = queue->name,
-		.hook = hook_names[queue->running->hook],
-		.state = states[queue->running->state].state,
+		.hook = hook_names[hook],
+		.state = states[state].state,
 		.outcome = queue->outcome,
 		.output = queue->output,
 		.ok = ok,
@@ -148,16 +149,18 @@ static void report(struct queue *queue, const char *outcome, const char *output,
 
 static void finish(struct queue *queue, const char *outcome, const char *output, bool ok)
 {
-	const char *hook = hook_names[queue->running->hook];
-	const char *state = states[queue->running->state].state;
+	enum conf_hook hook = queue->running->hook;
+	enum engine_hook_state state = queue->running->state;
 
 	if (ok)
-		log_info("%s: %s (%s): %s", queue->name, hook, state, outcome);
+		log_info("%s: %s (%s): %s", queue->name, hook_names[hook], states[state].state,
+			 outcome);
 	else
-		log_warn("%s: %s (%s): %s%s%s", queue->name, hook, state, outcome,
-			 *output ? ": " : "", output);
-	report(queue, outcome, output, ok);
+		log_warn("%s: %s (%s): %s%s%s", queue->name, hook_names[hook], states[state].state,
+			 outcome, *output ? ": " : "", output);
+	/* Before it is told: who is told may ask whether all is done. */
 	queue->running = job_free(queue->running);
+	report(queue, hook, state, outcome, output, ok);
 }
 
 static void on_done(void *ctx, const struct run_result *result)
@@ -196,7 +199,8 @@ static void start_next(struct queue *queue)
 		queue->running = take_first(queue);
 		error = start(queue);
 		if (!error) {
-			report(queue, "running", "", true);
+			report(queue, queue->running->hook, queue->running->state, "running", "",
+			       true);
 		} else {
 			char text[128];
 

@@ -21,7 +21,8 @@
 
 struct agent_hooks;
 
-/* What became of a command; strings are borrowed for the call. outcome is "running" at its start,
+/* What became of a command; strings are borrowed for the call. At the end of the last one
+ * agent_hooks_idle() is already true. outcome is "running" at its start,
  * then "exit 0" and the like. */
 struct agent_hook_report {
 	const char *router, *hook, *state, *outcome, *output;

@@ -175,6 +175,17 @@ static void apply_logging(const struct agent_runner *r, const struct conf *conf)
 	log_open(&log);
 }
 
+/* Only while no engine runs. */
+static void sweep(struct agent_runner *r, const struct conf *conf)
+{
+	int removed = agent_estate_sweep(r->estate, conf);
+
+	if (removed > 0)
+		log_warn("%d addresses that were left behind have been removed", removed);
+	else if (removed < 0)
+		log_err("addresses left behind cannot be looked for: %s", strerror(-removed));
+}
+
 /* Loads and checks the file; on success it is the last snapshot. */
 static int load(struct agent_runner *r, struct conf_problems *problems)
 {
@@ -198,6 +209,9 @@ static int load(struct agent_runner *r, struct conf_problems *problems)
 		conf_snapshot_release(&loaded);
 		return -ENOMEM;
 	}
+	/* What an earlier run left is known by its claims, which the new ones replace. */
+	if (!r->snapshots_count)
+		sweep(r, loaded.conf);
 	error = agent_estate_claim(r->estate, loaded.conf, r->snapshots_count > 0);
 	if (error) {
 		log_err("%s/addresses cannot be written: %s", r->options.run_dir, strerror(-error));
@@ -593,12 +607,8 @@ static bool too_many_deaths(struct agent_runner *r, uint64_t now_us)
 
 static void finish_leaving(struct agent_runner *r)
 {
-	int removed;
-
 	settle_estate(r, false);
-	removed = agent_estate_sweep(r->estate, current_conf(r));
-	if (removed > 0)
-		log_warn("%d addresses were still there and have been removed", removed);
+	sweep(r, current_conf(r));
 	r->left = true;
 	if (agent_hooks_idle(r->hooks))
 		loop_quit(r->loop, 0);
@@ -738,15 +748,8 @@ static void start_engine(struct agent_runner *r, bool resume)
 	int error;
 
 	if (!resume) {
-		int removed = agent_estate_sweep(r->estate, current_conf(r));
-
+		sweep(r, current_conf(r));
 		r->health_count = 0;
-		if (removed > 0)
-			log_warn("%d addresses left behind by an earlier run have been removed",
-				 removed);
-		else if (removed < 0)
-			log_err("addresses left behind cannot be looked for: %s",
-				strerror(-removed));
 	}
 	error = fork_engine(r);
 	if (error) {
@@ -812,9 +815,10 @@ static void on_leave_timer(void *ctx)
 {
 	struct agent_runner *r = ctx;
 
+	if (!r->engine)
+		return; /* it is a notify command that takes so long */
 	log_err("the engine has not left in time: it is killed");
-	if (r->engine)
-		kill(r->engine, SIGKILL);
+	kill(r->engine, SIGKILL);
 }
 
 /* One agent for a run directory: a second one would take off the addresses of the first. */

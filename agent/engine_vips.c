@@ -36,12 +36,28 @@ static bool is_wanted(const struct engine_router *router, const struct ip_addr *
 	return false;
 }
 
+/* By the newest file, which the router itself may not have been told of yet. */
+static bool will_want(const struct engine_router *router, const struct ip_addr *addr)
+{
+	const struct agent_snapshot *newest = router->engine->snapshot;
+	int place = conf_vrrp_index(newest->conf.conf, router->conf->name);
+	const struct conf_vrrp *v;
+
+	if (place < 0 || !engine_router_is(router, newest, place))
+		return false;
+	v = &newest->conf.conf->vrrps[place];
+	for (int i = 0; i < v->vips_count; i++)
+		if (ip_equal(&v->vips[i].addr, addr))
+			return true;
+	return false;
+}
+
 /* Another router that holds its addresses, this one among them: a reload moved it there. */
 static struct engine_router *heir_of(const struct engine_router *router, const struct ip_addr *addr)
 {
 	for (struct engine_router *other = router->engine->routers; other; other = other->next)
 		if (other != router && other->ifindex == router->ifindex &&
-		    vrrp_fsm_holds(&other->fsm) && is_wanted(other, addr))
+		    vrrp_fsm_holds(&other->fsm) && will_want(other, addr))
 			return other;
 	return NULL;
 }
@@ -109,7 +125,33 @@ static int hold_one(struct engine_router *router, const struct ip_prefix *wanted
 	else
 		append(router, router->ifindex, &prefix, true);
 	router->record_due = true;
+	/* With this one the interface has the subnet: the next one of it needs no more. */
+	if (prefix.prefix_len < ip_size(&prefix.addr) * 8)
+		netmon_catch_up(engine->netmon);
 	return 0;
+}
+
+/* The address that brought the subnet has gone, and with it the way to its hosts: another one of
+ * the same subnet brings it again. */
+static void refit(struct engine_router *router)
+{
+	for (int i = 0; i < router->conf->vips_count; i++) {
+		struct engine_held *held = find_held(router, &router->conf->vips[i].addr);
+		struct ip_prefix prefix, before;
+
+		if (!held || !held->ours)
+			continue;
+		choose_prefix(router, &router->conf->vips[i], &prefix);
+		if (prefix.prefix_len >= held->prefix.prefix_len ||
+		    address_add(router->engine->addresses, router->ifindex, &prefix,
+				lease_s(router)))
+			continue;
+		before = held->prefix;
+		held->prefix = prefix;
+		router->record_due = true;
+		(void)address_remove(router->engine->addresses, router->ifindex, &before);
+		netmon_catch_up(router->engine->netmon);
+	}
 }
 
 static void remove_one(struct engine_router *router, int at)
@@ -154,6 +196,7 @@ void engine_vips_hold(struct engine_router *router)
 	if (failed)
 		router->hold_failed = true;
 	netmon_catch_up(router->engine->netmon);
+	refit(router);
 }
 
 void engine_vips_release(struct engine_router *router)

@@ -88,15 +88,16 @@ def check(condition, text):
         raise Failure(text)
 
 
-def wait_for(what, condition, timeout=10.0, every=0.02):
-    """Waits until condition() is true and returns what it returned; says what did not happen."""
+def wait_for(what, condition, timeout=10.0, every=0.02, also=None):
+    """Waits until condition() is true and returns what it returned; says what did not happen, and
+    what also() says of it."""
     deadline = time.monotonic() + timeout
     while True:
         result = condition()
         if result:
             return result
         if time.monotonic() > deadline:
-            raise Failure(f"not within {timeout:g} s: {what}")
+            raise Failure(f"not within {timeout:g} s: {what}" + (f"; {also()}" if also else ""))
         time.sleep(every)
 
 

@@ -109,7 +109,8 @@ def wait_in_step(lab, generation_after=None, mirror="nginx", timeout=20.0):
         ids = {m.get("id") for m in mirrors}
         return (all(m.get("state") == "in-step" for m in mirrors) and len(ids) == 1 and
                 None not in ids and ids != {generation_after} and ids.pop())
-    return wait_for("all nodes are in step", equal, timeout)
+    return wait_for("all nodes are in step", equal, timeout, also=lambda: "; ".join(
+        f"{node.name}: {pretty(node.mirror(mirror))}" for node in lab.nodes if node.process))
 
 
 def tree(node, folder="/etc/nginx"):

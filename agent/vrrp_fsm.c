@@ -468,8 +468,12 @@ static void judge_again(struct vrrp_fsm *fsm)
 	const int master = fsm->master;
 
 	if (master < 0 || fsm->peers[master].priority == VRRP_PRIORITY_LEAVE ||
-	    fsm->now_us >= later(fsm->peers[master].heard_us, 3 * interval_of(fsm, master)))
-		return; /* nobody, or nobody any more */
+	    fsm->now_us >= later(fsm->peers[master].heard_us, 3 * interval_of(fsm, master))) {
+		/* Nobody, or nobody any more: what is left is master-down. */
+		fsm->take_base_us = VRRP_NEVER_US;
+		fsm->preempt_since_us = VRRP_NEVER_US;
+		return;
+	}
 	judge_master(fsm, master, fsm->peers[master].heard_us, fsm->now_us);
 }
 

@@ -384,7 +384,7 @@ static void go_down(struct peer *p, const char *reason)
 	p->since_us = loop_now_us(p->keeper->loop);
 	if (p->error[0] == '\0')
 		snprintf(p->error, sizeof p->error, "%s", reason);
-	log_notice("no contact with %s: %s", p->name, reason);
+	log_debug("no contact with %s: %s", p->name, reason); /* the link has said it */
 	peer_event(p, &event);
 	for (int i = 0; i < p->keeper->mirrors_count; i++) {
 		struct peer_mirror *pm = &p->mirrors[i];
@@ -417,7 +417,7 @@ static void on_up(void *ctx, uint32_t conn, const char *node, const char *addres
 	p->error[0] = '\0';
 	snprintf(p->address, sizeof p->address, "%s", address);
 	snprintf(p->tls, sizeof p->tls, "%s", tls);
-	log_notice("connected to %s (%s, %s)", p->name, address, tls);
+	log_debug("connected to %s (%s, %s)", p->name, address, tls);
 	peer_event(p, &event);
 }
 
@@ -435,12 +435,9 @@ static void on_trouble(void *ctx, const char *node, const char *text)
 	int index = *node ? conf_node_index(k->conf, node) : -1;
 	struct peer *p = index < 0 ? NULL : peer_of_node(k, index);
 
-	if (p == NULL) {
-		log_warn("%s", text);
+	/* The link has logged it; what concerns a node is for its line in the status. */
+	if (p == NULL)
 		return;
-	}
-	if (strcmp(p->error, text) != 0)
-		log_warn("no contact with %s: %s", p->name, text);
 	snprintf(p->error, sizeof p->error, "%s", text);
 }
 

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * vrrp_fsm_private: what the rooms of the state machine share: vrrp_fsm.c (the machine, INIT and
+ * FAULT), vrrp_backup.c, vrrp_master.c and vrrp_leaving.c. Nobody else includes this.
+ */
+#ifndef TANDEM_VRRP_FSM_PRIVATE_H
+#define TANDEM_VRRP_FSM_PRIVATE_H
+
+#include <assert.h>
+
+#include "agent/vrrp_fsm.h"
+
+static inline uint64_t later(uint64_t base_us, uint64_t by_us)
+{
+	return base_us > VRRP_NEVER_US - by_us ? VRRP_NEVER_US : base_us + by_us;
+}
+
+static inline uint64_t min_us(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static inline uint64_t max_us(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+static inline bool resigned(const struct vrrp_fsm *fsm)
+{
+	return fsm->resigned_until_us != VRRP_NEVER_US;
+}
+
+static inline bool mute(const struct vrrp_fsm *fsm)
+{
+	return fsm->mute && fsm->now_us < fsm->mute_until_us;
+}
+
+/* Actions. */
+struct vrrp_action *vrrp_fsm_act(struct vrrp_actions *out, enum vrrp_action_type type);
+void vrrp_fsm_raise(struct vrrp_actions *out, enum vrrp_alarm which);
+void vrrp_fsm_send(struct vrrp_fsm *fsm, struct vrrp_actions *out, uint8_t priority);
+void vrrp_fsm_announce(struct vrrp_fsm *fsm, struct vrrp_actions *out);
+void vrrp_fsm_transition(struct vrrp_fsm *fsm, struct vrrp_actions *out, enum vrrp_state to,
+			 enum vrrp_cause cause, int node);
+
+/* Entering a state. */
+void vrrp_fsm_clear_deadlines(struct vrrp_fsm *fsm);
+void vrrp_fsm_become_backup(struct vrrp_fsm *fsm, struct vrrp_actions *out, enum vrrp_cause cause,
+			    int node, uint64_t down_base_us);
+void vrrp_fsm_become_fault(struct vrrp_fsm *fsm, struct vrrp_actions *out, enum vrrp_cause cause,
+			   uint64_t retry_us);
+void vrrp_fsm_become_master(struct vrrp_fsm *fsm, struct vrrp_actions *out, enum vrrp_cause cause,
+			    int node);
+void vrrp_fsm_become_leaving(struct vrrp_fsm *fsm, struct vrrp_actions *out);
+void vrrp_fsm_resume(struct vrrp_fsm *fsm, const struct vrrp_event *ev, struct vrrp_actions *out);
+
+/* What every state treats alike. note_health returns whether the effective priority changed. */
+void vrrp_fsm_note_link(struct vrrp_fsm *fsm, bool up);
+bool vrrp_fsm_note_health(struct vrrp_fsm *fsm, const struct vrrp_event *ev);
+void vrrp_fsm_note_conf(struct vrrp_fsm *fsm, const struct vrrp_conf *conf);
+
+/* Judgements. */
+bool vrrp_fsm_outranks(const struct vrrp_fsm *fsm, uint8_t priority, int node, uint8_t that,
+		       int other);
+uint64_t vrrp_fsm_interval_us(const struct vrrp_fsm *fsm, int node);
+void vrrp_fsm_judge_master(struct vrrp_fsm *fsm, int node, uint64_t arrival_us, uint64_t since_us);
+void vrrp_fsm_hear_last_word(struct vrrp_fsm *fsm, const struct vrrp_event *ev,
+			     struct vrrp_actions *out);
+
+/* Times. */
+uint64_t vrrp_fsm_succession_us(const struct vrrp_fsm *fsm);
+uint64_t vrrp_fsm_backup_deadline_us(const struct vrrp_fsm *fsm);
+uint64_t vrrp_fsm_contend_deadline_us(const struct vrrp_fsm *fsm);
+
+/* One for each state that has its own room. */
+void vrrp_fsm_step_backup(struct vrrp_fsm *fsm, const struct vrrp_event *ev,
+			  struct vrrp_actions *out);
+void vrrp_fsm_step_master(struct vrrp_fsm *fsm, const struct vrrp_event *ev,
+			  struct vrrp_actions *out);
+void vrrp_fsm_step_leaving(struct vrrp_fsm *fsm, const struct vrrp_event *ev,
+			   struct vrrp_actions *out);
+
+#endif

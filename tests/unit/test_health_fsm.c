@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "agent/health_fsm.h"
+
+static struct health_fsm make(int fall, int rise, bool init_fail)
+{
+	const struct health_conf conf = {.fall = fall, .rise = rise, .init_fail = init_fail};
+	struct health_fsm fsm;
+
+	health_fsm_init(&fsm, &conf, 1000);
+	return fsm;
+}
+
+/* One letter a result: o ok, f failed, t timed out, n not executed; returns the states after each:
+ * U up, D down, ? undetermined. */
+static void run(struct health_fsm *fsm, const char *results, const char *states)
+{
+	uint64_t now_us = 2000;
+
+	for (size_t i = 0; results[i]; i++) {
+		const enum health_state before = fsm->state;
+		const enum health_result result = results[i] == 'o'   ? HEALTH_OK
+						  : results[i] == 'f' ? HEALTH_FAILED
+						  : results[i] == 't' ? HEALTH_TIMED_OUT
+								      : HEALTH_NOT_EXECUTED;
+		const bool changed = health_fsm_result(fsm, result, now_us);
+		const char state = fsm->state == HEALTH_UP     ? 'U'
+				   : fsm->state == HEALTH_DOWN ? 'D'
+							       : '?';
+
+		assert_int_equal(changed, fsm->state != before);
+		if (state != states[i])
+			fail_msg("%s: after result %zu %c instead of %c", results, i, state,
+				 states[i]);
+		if (changed)
+			assert_true(fsm->since_us == now_us && fsm->streak == 0);
+		assert_true(fsm->last_us == now_us && fsm->last == result);
+		now_us += 1000;
+	}
+}
+
+static void the_first_result_decides_whatever_fall_and_rise_are(void **state)
+{
+	struct health_fsm fsm = make(3, 3, false);
+
+	(void)state;
+	assert_int_equal(fsm.state, HEALTH_UNDETERMINED);
+	run(&fsm, "o", "U");
+	fsm = make(3, 3, false);
+	run(&fsm, "f", "D");
+}
+
+static void init_fail_starts_failed_and_needs_its_rise(void **state)
+{
+	struct health_fsm fsm = make(1, 2, true);
+
+	(void)state;
+	assert_int_equal(fsm.state, HEALTH_DOWN);
+	run(&fsm, "ofoo", "DDDU");
+}
+
+static void it_falls_after_fall_failures_in_a_row(void **state)
+{
+	struct health_fsm fsm = make(3, 1, false);
+
+	(void)state;
+	run(&fsm, "offoffof", "UUUUUUUU");
+	run(&fsm, "ff", "UD"); /* with the one before: three in a row */
+	fsm = make(3, 1, false);
+	run(&fsm, "offf", "UUUD");
+}
+
+static void it_rises_after_rise_successes_in_a_row(void **state)
+{
+	struct health_fsm fsm = make(1, 3, false);
+
+	(void)state;
+	run(&fsm, "foofooo", "DDDDDDU");
+}
+
+static void a_check_that_times_out_or_cannot_be_executed_has_failed(void **state)
+{
+	struct health_fsm fsm = make(3, 1, false);
+
+	(void)state;
+	run(&fsm, "otnf", "UUUD");
+	assert_true(fsm.results[HEALTH_OK] == 1 && fsm.results[HEALTH_TIMED_OUT] == 1 &&
+		    fsm.results[HEALTH_NOT_EXECUTED] == 1 && fsm.results[HEALTH_FAILED] == 1);
+	fsm = make(1, 1, false);
+	run(&fsm, "on", "UD");
+	fsm = make(2, 2, false);
+	run(&fsm, "n", "D");
+}
+
+static void a_reload_keeps_what_is_known(void **state)
+{
+	const struct health_conf patient = {.fall = 5, .rise = 1, .init_fail = true};
+	struct health_fsm fsm = make(1, 1, false);
+
+	(void)state;
+	run(&fsm, "o", "U");
+	health_fsm_reconfigure(&fsm, &patient);
+	assert_int_equal(fsm.state, HEALTH_UP);
+	run(&fsm, "fffff", "UUUUD");
+}
+
+#define UP HEALTH_UP
+#define DOWN HEALTH_DOWN
+#define UNKNOWN HEALTH_UNDETERMINED
+
+static void rank_follows_the_table(void **state)
+{
+	static const struct {
+		uint8_t priority;
+		struct health_track tracks[3];
+		int count;
+		uint8_t effective, full;
+		bool sick, undetermined;
+	} cells[] = {
+		{100, {{UP, 0}}, 0, 100, 100, false, false},
+		/* Negative weights: subtracted while down. */
+		{100, {{UP, -20}}, 1, 100, 100, false, false},
+		{100, {{DOWN, -20}}, 1, 80, 100, true, false},
+		{100, {{UNKNOWN, -20}}, 1, 100, 100, false, true},
+		{100, {{DOWN, -20}, {DOWN, -30}}, 2, 50, 100, true, false},
+		{100, {{DOWN, -253}}, 1, 1, 100, true, false},
+		/* Positive weights: added unless down. */
+		{100, {{UP, 20}}, 1, 120, 120, false, false},
+		{100, {{DOWN, 20}}, 1, 100, 120, true, false},
+		{100, {{UNKNOWN, 20}}, 1, 120, 120, false, true},
+		{200, {{UP, 100}}, 1, 254, 254, false, false},
+		{200, {{DOWN, 100}}, 1, 200, 254, true, false},
+		{254, {{DOWN, 100}}, 1, 254, 254, false, false},
+		{100, {{UP, 20}, {DOWN, -20}}, 2, 100, 120, true, false},
+		/* Weight 0 decides alone. */
+		{100, {{UP, 0}}, 1, 100, 100, false, false},
+		{100, {{DOWN, 0}}, 1, 1, 100, true, false},
+		{100, {{UNKNOWN, 0}}, 1, 100, 100, false, true},
+		{100, {{DOWN, 0}, {UP, 50}}, 2, 1, 150, true, false},
+		{100, {{DOWN, 0}, {UNKNOWN, 0}}, 2, 1, 100, true, true},
+		{1, {{DOWN, 0}}, 1, 1, 1, false, false},
+		/* The owner ignores weights, but not a check of weight 0. */
+		{255, {{DOWN, -20}}, 1, 255, 255, false, false},
+		{255, {{UP, 20}}, 1, 255, 255, false, false},
+		{255, {{DOWN, 0}}, 1, 1, 255, true, false},
+		{255, {{UNKNOWN, 0}}, 1, 255, 255, false, true},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cells) / sizeof(cells[0]); i++) {
+		const struct health_rank rank =
+			health_fsm_rank(cells[i].priority, cells[i].tracks, cells[i].count);
+		int weights[3];
+
+		for (int j = 0; j < cells[i].count; j++)
+			weights[j] = cells[i].tracks[j].weight;
+		if (rank.priority != cells[i].effective || rank.sick != cells[i].sick ||
+		    rank.undetermined != cells[i].undetermined)
+			fail_msg("cell %zu: %d, sick %d, undetermined %d", i, rank.priority,
+				 rank.sick, rank.undetermined);
+		assert_int_equal(
+			health_fsm_full_priority(cells[i].priority, weights, cells[i].count),
+			cells[i].full);
+		/* What a peer concludes from the advert is what the node knows of itself. */
+		assert_int_equal(rank.sick, rank.priority < cells[i].full);
+	}
+}
+
+static void the_rank_is_never_0_and_never_255_but_for_an_owner(void **state)
+{
+	(void)state;
+	for (int priority = 1; priority < 255; priority++) {
+		for (int weight = -HEALTH_WEIGHT_MAX; weight <= HEALTH_WEIGHT_MAX; weight++) {
+			for (int s = 0; s < HEALTH_STATES; s++) {
+				const struct health_track track = {(enum health_state)s, weight};
+				const struct health_rank rank =
+					health_fsm_rank((uint8_t)priority, &track, 1);
+
+				assert_true(rank.priority >= 1 && rank.priority <= 254);
+			}
+		}
+	}
+}
+
+static void states_and_results_have_names(void **state)
+{
+	(void)state;
+	assert_string_equal(health_fsm_state_name(HEALTH_UP), "ok");
+	assert_string_equal(health_fsm_state_name(HEALTH_DOWN), "failed");
+	assert_string_equal(health_fsm_state_name(HEALTH_UNDETERMINED), "unknown");
+	assert_string_equal(health_fsm_result_name(HEALTH_TIMED_OUT), "timed-out");
+	assert_string_equal(health_fsm_result_name(HEALTH_NOT_EXECUTED), "not-executed");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_first_result_decides_whatever_fall_and_rise_are),
+		cmocka_unit_test(init_fail_starts_failed_and_needs_its_rise),
+		cmocka_unit_test(it_falls_after_fall_failures_in_a_row),
+		cmocka_unit_test(it_rises_after_rise_successes_in_a_row),
+		cmocka_unit_test(a_check_that_times_out_or_cannot_be_executed_has_failed),
+		cmocka_unit_test(a_reload_keeps_what_is_known),
+		cmocka_unit_test(rank_follows_the_table),
+		cmocka_unit_test(the_rank_is_never_0_and_never_255_but_for_an_owner),
+		cmocka_unit_test(states_and_results_have_names),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

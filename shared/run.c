@@ -286,6 +286,17 @@ static int move_up(int fd)
 	return fcntl(fd, F_DUPFD_CLOEXEC, 10);
 }
 
+/* All zeros is SIG_DFL without flags. By system call, since glibc's sigaction() refuses the two
+ * signals that it keeps for itself, and its posix_spawn() (which make uses) leaves just these
+ * ignored. */
+static void reset_signals(void)
+{
+	const uint64_t action[8] = {0};
+
+	for (int signo = 1; signo <= 64; signo++)
+		(void)syscall(SYS_rt_sigaction, signo, action, NULL, (size_t)(64 / 8));
+}
+
 /* execvp(3) would hand a file without "#!" to a shell; nothing here reaches one. */
 static int execute(char **argv, char **envp)
 {
@@ -323,7 +334,6 @@ static int execute(char **argv, char **envp)
 static int become(const struct launch *launch, int *errno_fd)
 {
 	struct sched_param normal = {0};
-	struct sigaction action = {.sa_handler = SIG_DFL};
 	int output = move_up(launch->output_fd), null, r;
 	sigset_t none;
 
@@ -331,8 +341,7 @@ static int become(const struct launch *launch, int *errno_fd)
 	null = move_up(open("/dev/null", O_RDONLY | O_CLOEXEC));
 	if (output < 0 || *errno_fd < 0 || null < 0)
 		return errno;
-	for (int signo = 1; signo < NSIG; signo++)
-		(void)sigaction(signo, &action, NULL);
+	reset_signals();
 	if (setsid() < 0)
 		return errno;
 	/* The system calls themselves: musl's functions of these names always say ENOSYS. */

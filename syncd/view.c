@@ -10,16 +10,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/fanotify.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
-#include <sys/poll.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "syncd/ignore.h"
+#include "syncd/view_witness.h"
 
 #define SCRATCH_BYTES_MAX 1000 /* two paths below it must fit into one page of mount options */
 
@@ -34,7 +33,7 @@ struct view {
 	char **paths;
 	int paths_count;
 	char *generation_hex; /* NULL: the live tree */
-	int marks_fd;	      /* fanotify; never read, only asked whether anything is in it */
+	struct witness witness;
 	struct shared *shared;
 };
 
@@ -44,6 +43,7 @@ struct place {
 	char *type; /* of the host's mount; "" for a path that is none */
 	uint64_t mount_id;
 	bool below_mirror;
+	bool below_kernel_view; /* /proc/sys, /dev/shm, ...: came along with what it lies below */
 	bool is_mount;
 };
 
@@ -59,7 +59,7 @@ int view_new(const struct view_options *options, struct view **ret_view)
 
 	if (v == NULL)
 		return -ENOMEM;
-	v->marks_fd = -1;
+	v->witness.fd = -1;
 	if (strlen(options->scratch) > SCRATCH_BYTES_MAX) {
 		r = -ENAMETOOLONG;
 		goto out;
@@ -85,11 +85,9 @@ int view_new(const struct view_options *options, struct view **ret_view)
 		v->shared = NULL;
 		goto out;
 	}
-	v->marks_fd = fanotify_init(FAN_CLASS_NOTIF | FAN_CLOEXEC | FAN_NONBLOCK, O_RDONLY);
-	if (v->marks_fd < 0) {
-		r = -errno;
+	r = witness_init(&v->witness);
+	if (r < 0)
 		goto out;
-	}
 	*ret_view = v;
 	return 0;
 out:
@@ -101,8 +99,7 @@ struct view *view_free(struct view *v)
 {
 	if (v == NULL)
 		return NULL;
-	if (v->marks_fd >= 0)
-		close(v->marks_fd);
+	witness_release(&v->witness);
 	if (v->shared)
 		munmap(v->shared, sizeof *v->shared);
 	for (int i = 0; i < v->paths_count; i++)
@@ -116,9 +113,7 @@ struct view *view_free(struct view *v)
 
 bool view_was_used(const struct view *v)
 {
-	struct pollfd pfd = {.fd = v->marks_fd, .events = POLLIN};
-
-	return poll(&pfd, 1, 0) == 1 && (pfd.revents & POLLIN) != 0;
+	return witness_saw(&v->witness);
 }
 
 const char *view_error(const struct view *v)
@@ -377,14 +372,14 @@ out:
 	return r;
 }
 
-/* Bind without a way to write. */
-static int mount_read_only(struct view *v, int from_fd, int target_fd, const char *where)
+static int mount_bind(struct view *v, int from_fd, int target_fd, const char *where,
+		      unsigned long flags)
 {
 	char from[64], target[64];
 
 	snprintf(from, sizeof from, "/proc/self/fd/%d", from_fd);
 	snprintf(target, sizeof target, "/proc/self/fd/%d", target_fd);
-	if (mount(from, target, NULL, MS_BIND, NULL) < 0)
+	if (mount(from, target, NULL, MS_BIND | flags, NULL) < 0)
 		return broken(v, errno, "cannot show %s", where);
 	return 0;
 }
@@ -398,10 +393,9 @@ static int remount_read_only(struct view *v, const char *path, const char *where
 
 static int mark(struct view *v, const char *path)
 {
-	if (fanotify_mark(v->marks_fd, FAN_MARK_ADD | FAN_MARK_MOUNT, FAN_OPEN | FAN_ONDIR,
-			  AT_FDCWD, path) < 0)
-		return broken(v, errno, "cannot mark %s", path);
-	return 0;
+	int r = witness_mark(&v->witness, path);
+
+	return r < 0 ? broken(v, -r, "cannot mark %s", path) : 0;
 }
 
 /* The bare stage directory of a place, or -1 where this generation has none there. */
@@ -446,22 +440,28 @@ static int show_place(struct view *v, const struct place *place, int index, cons
 		r = broken(v, errno, "cannot show %s", place->path);
 		goto out;
 	}
+	/* Of what came along with /proc, /sys and /dev only a tmpfs like /dev/shm would keep what
+	 * is written to it. */
+	if (place->below_kernel_view && (strcmp(place->type, "tmpfs") != 0 ||
+					 !is_below(place->path, "/dev") || !S_ISDIR(stx.stx_mode)))
+		goto out;
 	if (!S_ISDIR(stx.stx_mode)) {
-		r = mount_read_only(v, lower_fd, target_fd, place->path);
+		r = mount_bind(v, lower_fd, target_fd, place->path, 0);
 		if (r == 0)
 			r = remount_read_only(v, target, place->path);
 		goto out;
 	}
 	if (is_kernel_view(place->type)) {
-		/* /proc and /dev are used for writing too (/dev/null); they keep nothing. */
-		r = mount_read_only(v, lower_fd, target_fd, place->path);
+		/* With all that is mounted in them. They are used for writing too (/dev/null), and
+		 * keep nothing. */
+		r = mount_bind(v, lower_fd, target_fd, place->path, MS_REC);
 		goto out;
 	}
 	if (place->is_mount) {
 		r = mount_overlay(v, 2 * index, lower_fd, target_fd, place->path, -1);
 		/* A file system that cannot lie under an overlay: shown, but not written to. */
 		if (r != 0 && v->shared->error[0] == '\0' && strcmp(place->path, "/") != 0 &&
-		    (r = mount_read_only(v, lower_fd, target_fd, place->path)) == 0)
+		    (r = mount_bind(v, lower_fd, target_fd, place->path, 0)) == 0)
 			r = remount_read_only(v, target, place->path);
 		else if (r != 0 && v->shared->error[0] == '\0')
 			r = broken(v, r, "cannot lay an overlay over %s", place->path);
@@ -485,8 +485,6 @@ static int show_place(struct view *v, const struct place *place, int index, cons
 		/* A mount of its own, to carry the mark. */
 		r = broken(v, errno, "cannot show %s", place->path);
 	}
-	if (r == 0 && place->below_mirror)
-		r = mark(v, target);
 out:
 	if (stage_fd >= 0)
 		close(stage_fd);
@@ -497,25 +495,27 @@ out:
 	return r;
 }
 
-/* A path that exists in the stage alone has no mount of its own yet to carry the mark. */
-static int mark_new_paths(struct view *v, const char *root)
+/* Last of all: setting up opens directories, and that must not count. */
+static int mark_places(struct view *v, const struct places *places, const char *root)
 {
-	for (int i = 0; i < v->paths_count; i++) {
-		char target[PATH_MAX * 2];
-		int r;
+	char target[PATH_MAX * 2];
+	int r = 0;
 
-		if (access(v->paths[i], F_OK) == 0)
-			continue;
+	for (int i = 0; r == 0 && i < v->paths_count; i++) {
 		snprintf(target, sizeof target, "%s%s", root, v->paths[i]);
-		if (access(target, F_OK) < 0)
+		if (access(v->paths[i], F_OK) == 0 || access(target, F_OK) < 0)
 			continue;
+		/* A path that exists in the stage alone has no mount of its own yet. */
 		if (mount(target, target, NULL, MS_BIND, NULL) < 0)
 			return broken(v, errno, "cannot show %s", v->paths[i]);
 		r = mark(v, target);
-		if (r != 0)
-			return r;
 	}
-	return 0;
+	for (int i = 0; r == 0 && i < places->count; i++) {
+		snprintf(target, sizeof target, "%s%s", root, places->items[i].path);
+		if (places->items[i].below_mirror && access(target, F_OK) == 0)
+			r = mark(v, target);
+	}
+	return r;
 }
 
 static int collect_places(struct view *v, struct places *places)
@@ -579,7 +579,7 @@ int view_prepare(void *ctx)
 		if (r != 0)
 			return r;
 	}
-	r = mark_new_paths(v, root);
+	r = mark_places(v, places, root);
 	if (r != 0)
 		return r;
 	if (chroot(root) < 0 || chdir("/") < 0)

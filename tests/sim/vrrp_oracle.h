@@ -366,6 +366,9 @@ static inline void oracle_after(struct oracle *o, const struct vrrp_fsm *fsm,
 			if (chain == VRRP_LEAVING)
 				oracle_end_leaving(o, fsm, ev);
 			chain = action->u.transition.to;
+			if (chain == VRRP_FAULT) /* it begins anew, with its own interval */
+				for (int j = 0; j < VRRP_NODES_MAX; j++)
+					o->peers[j].read = false;
 			if (chain == VRRP_MASTER) {
 				o->evidence_us = now;
 				if (action->u.transition.cause == VRRP_CAUSE_RESUMED)

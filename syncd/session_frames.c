@@ -103,6 +103,11 @@ static void on_end(struct session_fsm *fsm, int i, const struct session_event *e
 	session_act_frame(out, SESSION_ACT_RECEIVE, i, ev->frame);
 }
 
+static bool same_head(const struct session_mirror *m)
+{
+	return m->heads.local_present && session_same_id(m->heads.local_id, m->tx_id);
+}
+
 static void on_need(struct session_fsm *fsm, int i, const struct session_event *ev,
 		    struct session_actions *out)
 {
@@ -125,7 +130,11 @@ static void on_need(struct session_fsm *fsm, int i, const struct session_event *
 		if (m->tx == SESSION_TX_SENDING)
 			session_act(out, SESSION_ACT_STOP_SENDING, i)->transfer = m->tx_transfer;
 		m->tx = SESSION_TX_IDLE;
-		session_start_transfer(fsm, i, m->tx_id, m->tx_wanted, false, NULL, out);
+		/* R-S4: if there is a newer head by now, then that. */
+		if (m->tx_wanted || same_head(m))
+			session_start_transfer(fsm, i, m->tx_id, m->tx_wanted, false, NULL, out);
+		else if (session_offer_due(m))
+			session_start_transfer(fsm, i, m->heads.local_id, false, false, NULL, out);
 		return;
 	}
 	if (m->tx != SESSION_TX_AWAITING) {

@@ -40,6 +40,7 @@ struct agent_hooks {
 	agent_hooks_report_fn fn;
 	void *ctx;
 	struct queue *queues;
+	int running;
 };
 
 static const struct {
@@ -160,6 +161,7 @@ static void finish(struct queue *queue, const char *outcome, const char *output,
 			 outcome, *output ? ": " : "", output);
 	/* Before it is told: who is told may ask whether all is done. */
 	queue->running = job_free(queue->running);
+	queue->owner->running--;
 	report(queue, hook, state, outcome, output, ok);
 }
 
@@ -172,6 +174,9 @@ static void on_done(void *ctx, const struct run_result *result)
 	run_describe(result, text, sizeof text);
 	finish(queue, text, result->output, run_succeeded(result));
 	start_next(queue);
+	/* Others may have waited for a place. */
+	for (struct queue *other = queue->owner->queues; other; other = other->next)
+		start_next(other);
 }
 
 static int start(struct queue *queue)
@@ -193,10 +198,11 @@ static int start(struct queue *queue)
 
 static void start_next(struct queue *queue)
 {
-	while (!queue->running && queue->first) {
+	while (!queue->running && queue->first && queue->owner->running < AGENT_HOOKS_RUNNING_MAX) {
 		int error;
 
 		queue->running = take_first(queue);
+		queue->owner->running++;
 		error = start(queue);
 		if (!error) {
 			report(queue, queue->running->hook, queue->running->state, "running", "",

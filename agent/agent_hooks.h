@@ -17,6 +17,7 @@
 #include "agent/engine_msg.h"
 #include "shared/loop.h"
 
+#define AGENT_HOOKS_RUNNING_MAX 32 /* of all routers together: hundreds may change at once */
 #define AGENT_HOOKS_WAITING_MAX 64 /* of one router; past it the oldest that waits is given up */
 
 struct agent_hooks;

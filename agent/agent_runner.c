@@ -35,6 +35,7 @@
 #define DEATHS_MAX 3
 #define RESTART_WAIT_US 1000000 /* doubles with each further death in the window */
 #define RESTART_DOUBLINGS_MAX 4
+#define BEAT_BEHIND_MAX 10    /* limits without a beat, whatever else it sends */
 #define FIRST_BEAT_US 2000000 /* of an engine that starts as new */
 #define FIND_NODE_US 1000000  /* between two looks for this host's address */
 #define LEAVE_MARGIN_US 3000000
@@ -62,10 +63,11 @@ struct agent_runner {
 	struct loop_child *engine_child;
 	struct msg_channel *channel;
 	struct loop_timer *beat_timer;
-	uint64_t beat_us;	/* when the last beat was heard */
-	uint64_t beat_limit_us; /* silence that is too long */
-	bool beat_doubt;	/* the limit has passed, and one more turn may bring the beat */
-	bool ready;		/* READY=1 was said */
+	uint64_t beat_us;	 /* when the last beat was heard */
+	uint64_t beat_limit_us;	 /* silence that is too long */
+	uint64_t messages;	 /* that the engine has sent */
+	uint64_t messages_doubt; /* as many when the limit had passed; 0: it has not */
+	bool ready;		 /* READY=1 was said */
 	uint64_t watchdog_us, watchdog_told_us;
 	uint64_t deaths_us[DEATHS_MAX]; /* the latest, as a ring */
 	unsigned deaths_count;
@@ -137,29 +139,32 @@ static void tell_problems(const struct conf_problems *problems, const char *file
 	text[room - 1] = '\0';
 }
 
-/* A sentence with the next step. */
+/* A sentence with the next step; with a wrong file every error of it, one a line. */
 static void tell_error(const struct conf_problems *problems, const char *file, int error,
 		       char *text, size_t room)
 {
-	int i;
+	FILE *out = fmemopen(text, room, "w");
+	const char *between = "";
 
 	text[0] = '\0';
-	if (!error)
+	if (!out)
 		return;
-	for (i = 0; i < problems->count && problems->items[i].severity != CONF_ERROR; i++)
-		;
 	if (error == -EBUSY)
-		snprintf(
-			text, room,
-			"routers of earlier files have not left yet; reload again in some seconds");
-	else if (i == problems->count)
-		snprintf(text, room, "%s: %s", file, strerror(-error));
-	else
-		snprintf(text, room, "%s:%d: %s%s%s%s%s%s; correct it and reload again", file,
-			 problems->items[i].line, problems->items[i].setting,
-			 *problems->items[i].setting ? ": " : "", problems->items[i].cause,
-			 *problems->items[i].cure ? "; " : "", problems->items[i].cure,
-			 problems->errors > 1 ? " (and more)" : "");
+		fputs("routers of earlier files have not left yet; reload again in some seconds",
+		      out);
+	else if (error && !problems->errors)
+		fprintf(out, "%s: %s", file, strerror(-error));
+	for (int i = 0; error && i < problems->count; i++) {
+		const struct conf_problem *p = &problems->items[i];
+
+		if (p->severity != CONF_ERROR)
+			continue;
+		fprintf(out, "%s%s:%d: %s%s%s%s%s", between, file, p->line, p->setting,
+			*p->setting ? ": " : "", p->cause, *p->cure ? "; " : "", p->cure);
+		between = "\n";
+	}
+	fclose(out);
+	text[room - 1] = '\0';
 }
 
 static void apply_logging(const struct agent_runner *r, const struct conf *conf)
@@ -274,7 +279,7 @@ static void set_socket_group(const struct agent_runner *r)
 static void reload(struct agent_runner *r, uint32_t request)
 {
 	struct conf_problems problems = {0};
-	static char text[TEXT_BYTES_MAX], why[2048];
+	static char text[TEXT_BYTES_MAX], why[TEXT_BYTES_MAX];
 	uint8_t bytes[sizeof text + sizeof why + 16];
 	struct wire_writer w;
 	int error;
@@ -476,7 +481,7 @@ static bool on_beat(struct agent_runner *r, struct wire_reader *in)
 	if (!wire_reader_done(in))
 		return false;
 	r->beat_us = now_us;
-	r->beat_doubt = false;
+	r->messages_doubt = 0;
 	loop_timer_set(r->beat_timer, now_us + r->beat_limit_us);
 	if (!r->ready) {
 		r->ready = true;
@@ -498,6 +503,7 @@ static void on_message(void *ctx, uint16_t type, const uint8_t *payload, size_t 
 	uint32_t number;
 	bool good = false;
 
+	r->messages++;
 	wire_reader_init(&in, payload, size);
 	switch ((enum engine_msg)type) {
 	case ENGINE_MSG_BEAT:
@@ -545,8 +551,10 @@ static void on_message(void *ctx, uint16_t type, const uint8_t *payload, size_t 
 		break;
 	case ENGINE_MSG_LEFT:
 		good = wire_reader_done(&in) && r->leaving;
-		if (good)
-			r->channel = msg_channel_free(r->channel); /* it ends when it sees this */
+		if (good) { /* it ends when it sees this, and beats no more */
+			r->channel = msg_channel_free(r->channel);
+			loop_timer_set(r->beat_timer, LOOP_NEVER_US);
+		}
 		break;
 	}
 	if (fd >= 0)
@@ -563,7 +571,8 @@ static void on_closed(void *ctx, int reason)
 {
 	struct agent_runner *r = ctx;
 
-	if (reason && r->engine) {
+	/* A reset is what death leaves of a channel: something was still unread. */
+	if (reason && reason != -ECONNRESET && r->engine) {
 		log_err("the engine's channel broke: %s", strerror(-reason));
 		kill(r->engine, SIGKILL);
 	}
@@ -575,9 +584,11 @@ static void on_beat_timer(void *ctx)
 
 	if (!r->engine)
 		return;
-	/* It may be this process that was late: one more turn reads what is already here. */
-	if (!r->beat_doubt) {
-		r->beat_doubt = true;
+	/* It may be this process that was late. As long as a turn still brings messages, what is
+	 * queued has not been read, and the beat may be among it; but not for ever. */
+	if (r->messages_doubt != r->messages &&
+	    loop_now_us(r->loop) - r->beat_us < BEAT_BEHIND_MAX * r->beat_limit_us) {
+		r->messages_doubt = r->messages;
 		loop_timer_set(r->beat_timer, loop_now_us(r->loop));
 		return;
 	}
@@ -767,7 +778,8 @@ static void start_engine(struct agent_runner *r, bool resume)
 	agent_hooks_repeat(r->hooks);
 	now_us = loop_refresh_us(r->loop);
 	r->beat_us = now_us;
-	r->beat_doubt = false;
+	r->messages_doubt = 0;
+	r->messages = 1; /* so that the first look at a silent engine is not the last */
 	loop_timer_set(r->beat_timer, now_us + (resume ? r->beat_limit_us : FIRST_BEAT_US));
 }
 

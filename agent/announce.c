@@ -2,6 +2,7 @@
 #include "agent/announce.h"
 
 #include <errno.h>
+#include <linux/filter.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <net/if_arp.h>
@@ -72,17 +73,28 @@ int announce_listen(int ifindex, int *ret_fd)
 	};
 	/* Made without a protocol and bound once: changing a running socket's protocol waits for
 	 * a grace period of the whole kernel. */
-	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), error;
 
 	if (fd < 0)
 		return -errno;
-	if (bind(fd, (struct sockaddr *)&at, sizeof at)) {
-		int error = -errno;
-
+	error = announce_hear(fd, false);
+	if (!error && bind(fd, (struct sockaddr *)&at, sizeof at))
+		error = -errno;
+	if (error) {
 		close(fd);
 		return error;
 	}
 	*ret_fd = fd;
+	return 0;
+}
+
+int announce_hear(int fd, bool hear)
+{
+	struct sock_filter code[] = {BPF_STMT(BPF_RET | BPF_K, hear ? 0xffff : 0)};
+	struct sock_fprog program = {.len = 1, .filter = code};
+
+	if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program))
+		return -errno;
 	return 0;
 }
 

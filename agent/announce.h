@@ -9,6 +9,7 @@
 #ifndef TANDEM_ANNOUNCE_H
 #define TANDEM_ANNOUNCE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "shared/ip.h"
@@ -18,8 +19,10 @@ int announce_open(int *ret_fd);
 /* A negative errno: -ENETDOWN, -ENODEV, -ENOBUFS ... as the kernel says. */
 int announce_send(int fd, int ifindex, const uint8_t mac[6], const struct ip_addr *addr);
 
-/* A socket that receives the interface's ARP, for as long as it is open. */
+/* A socket for the interface's ARP; it hears nothing until announce_hear(). Closing one waits for a
+ * grace period of the kernel, 10 ms and more: so it is kept, and its ears are opened and shut. */
 int announce_listen(int ifindex, int *ret_fd);
+int announce_hear(int fd, bool hear);
 /* Takes one packet. 0: *ret_addr is the sender address of an ARP packet that another station than
  * own_mac sent. -EAGAIN: nothing is queued. -EBADMSG: a packet that says nothing; ask again. */
 int announce_receive(int fd, const uint8_t own_mac[6], struct ip_addr *ret_addr);

@@ -212,6 +212,8 @@ static void on_link(void *ctx, const struct netmon_link *link, bool gone)
 	struct engine *engine = ctx;
 
 	log_debug("interface %s: %s", link->name, gone ? "gone" : link->up ? "up" : "down");
+	if (gone)
+		engine_vips_forget(engine, link->ifindex);
 	engine->look_due = true;
 	engine_soon(engine);
 }
@@ -707,6 +709,7 @@ static void release(struct engine *engine)
 		next = check->next;
 		engine_check_free(check);
 	}
+	engine_vips_forget(engine, 0);
 	ctl_server_free(engine->ctl);
 	close(engine->listen_fd);
 	netmon_free(engine->netmon);

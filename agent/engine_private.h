@@ -42,6 +42,15 @@ struct engine_held {
 	bool announced;		 /* by somebody else, since the watch began */
 };
 
+/* Hears the ARP of one interface, while somebody watches. */
+struct engine_listener {
+	struct engine_listener *next;
+	struct engine *engine;
+	int ifindex, fd;
+	struct loop_fd *source;
+	int watchers;
+};
+
 struct engine_hook {
 	bool known;
 	char name[32], state[16], outcome[160];
@@ -81,8 +90,7 @@ struct engine_router {
 	struct engine_held held[ENGINE_HELD_MAX];
 	int held_count;
 	uint64_t renewed_us;
-	int watch_fd; /* -1: not watching */
-	struct loop_fd *watch;
+	struct engine_listener *watch; /* NULL: not watching */
 
 	/* What befell while actions were carried out; told to the core after them. */
 	bool stepping, send_failed, hold_failed, address_lost, announced;
@@ -131,6 +139,7 @@ struct engine {
 	struct agent_snapshot *snapshot; /* NULL until the first one */
 	struct engine_router *routers;
 	struct engine_check *checks;
+	struct engine_listener *listeners;
 	uint32_t next_router_id, next_run, next_request;
 	struct loop_timer *beat_timer, *second_timer;
 	struct loop_timer *soon_timer; /* what must not happen within a step: see engine_soon() */
@@ -199,6 +208,8 @@ void engine_vips_release(struct engine_router *router);
 void engine_vips_announce(struct engine_router *router);
 void engine_vips_watch(struct engine_router *router);
 void engine_vips_unwatch(struct engine_router *router);
+/* The interface has gone. 0: all of them, at the end. */
+void engine_vips_forget(struct engine *engine, int ifindex);
 void engine_vips_renew(struct engine_router *router); /* once a second */
 void engine_vips_adopt(struct engine_router *router, const struct agent_record *record);
 void engine_vips_gone(struct engine_router *router, const struct netmon_address *address);

@@ -113,7 +113,7 @@ int engine_router_new(struct engine *engine, struct agent_snapshot *snapshot, in
 	if (!router)
 		return -ENOMEM;
 	router->engine = engine;
-	router->fd = router->watch_fd = -1;
+	router->fd = -1;
 	error = loop_timer_new(engine->loop, on_timer, router, &router->timer);
 	if (error) {
 		free(router);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -225,60 +226,134 @@ void engine_vips_announce(struct engine_router *router)
 	}
 }
 
-static void on_announcement(void *ctx, int fd, uint32_t events)
+static void hear(struct engine_router *router, const struct ip_addr *addr)
 {
-	struct engine_router *router = ctx;
-	struct vrrp_event ev = {.type = VRRP_EV_ANNOUNCED};
-	bool all = true;
+	struct engine_held *held = find_held(router, addr);
+	struct vrrp_event ev = {.type = VRRP_EV_ANNOUNCED,
+				.now_us = loop_now_us(router->engine->loop)};
+
+	if (!held || held->announced)
+		return;
+	held->announced = true;
+	/* A successor announces one after another, in whatever order it has them. */
+	for (int i = 0; i < router->held_count; i++)
+		if (!router->held[i].announced)
+			return;
+	engine_router_step(router, &ev);
+}
+
+static void on_arp(void *ctx, int fd, uint32_t events)
+{
+	struct engine_listener *listener = ctx;
+	struct engine *engine = listener->engine;
+	const struct netmon_link *link = netmon_link_by_index(engine->netmon, listener->ifindex);
+	uint8_t mac[6];
 
 	(void)events;
+	if (!link)
+		return; /* its end is on the way */
+	memcpy(mac, link->mac, sizeof mac);
 	for (int i = 0; i < 256; i++) {
-		struct engine_held *held;
 		struct ip_addr addr;
-		int error = announce_receive(fd, router->mac, &addr);
+		int error = announce_receive(fd, mac, &addr);
 
 		if (error == -EBADMSG)
 			continue;
 		if (error)
 			break;
-		held = find_held(router, &addr);
-		if (held)
-			held->announced = true;
+		for (struct engine_router *router = engine->routers; router; router = router->next)
+			if (router->watch == listener)
+				hear(router, &addr);
 	}
-	/* A successor announces one after another, in whatever order it has them. */
-	for (int i = 0; i < router->held_count; i++)
-		all = all && router->held[i].announced;
-	if (!all || !router->held_count)
-		return;
-	ev.now_us = loop_now_us(router->engine->loop);
-	engine_router_step(router, &ev);
+}
+
+static int listener_on(struct engine *engine, int ifindex, struct engine_listener **ret_listener)
+{
+	struct engine_listener *listener;
+	int error;
+
+	for (listener = engine->listeners; listener; listener = listener->next) {
+		if (listener->ifindex == ifindex) {
+			*ret_listener = listener;
+			return 0;
+		}
+	}
+	listener = calloc(1, sizeof *listener);
+	if (!listener)
+		return -ENOMEM;
+	listener->engine = engine;
+	listener->ifindex = ifindex;
+	error = announce_listen(ifindex, &listener->fd);
+	if (!error) {
+		error = loop_fd_add(engine->loop, listener->fd, EPOLLIN, on_arp, listener,
+				    &listener->source);
+		if (error)
+			close(listener->fd);
+	}
+	if (error) {
+		free(listener);
+		return error;
+	}
+	listener->next = engine->listeners;
+	engine->listeners = listener;
+	*ret_listener = listener;
+	return 0;
 }
 
 void engine_vips_watch(struct engine_router *router)
 {
-	int error;
+	struct engine_listener *listener = NULL;
+	struct ip_addr old;
+	int error = -ENODEV;
 
+	if (router->has_mac)
+		error = listener_on(router->engine, router->ifindex, &listener);
 	engine_vips_unwatch(router);
 	for (int i = 0; i < router->held_count; i++)
 		router->held[i].announced = false;
-	error = router->has_mac ? announce_listen(router->ifindex, &router->watch_fd) : -ENODEV;
-	if (!error)
-		error = loop_fd_add(router->engine->loop, router->watch_fd, EPOLLIN,
-				    on_announcement, router, &router->watch);
+	if (!error && !listener->watchers) {
+		/* What an earlier watch left unread says nothing of this one. */
+		while ((error = announce_receive(listener->fd, router->mac, &old)) != -EAGAIN)
+			if (error && error != -EBADMSG)
+				break;
+		error = announce_hear(listener->fd, true);
+	}
 	if (error) {
-		engine_vips_unwatch(router);
 		/* The core then goes by the successor's advert. */
 		log_warn("%s: announcements cannot be watched for: %s", router->conf->name,
 			 strerror(-error));
+		return;
 	}
+	listener->watchers++;
+	router->watch = listener;
 }
 
 void engine_vips_unwatch(struct engine_router *router)
 {
-	router->watch = loop_fd_remove(router->watch);
-	if (router->watch_fd >= 0)
-		close(router->watch_fd);
-	router->watch_fd = -1;
+	struct engine_listener *listener = router->watch;
+
+	router->watch = NULL;
+	if (listener && --listener->watchers == 0)
+		(void)announce_hear(listener->fd, false);
+}
+
+void engine_vips_forget(struct engine *engine, int ifindex)
+{
+	for (struct engine_listener **link = &engine->listeners; *link;) {
+		struct engine_listener *listener = *link;
+
+		if (ifindex && listener->ifindex != ifindex) {
+			link = &listener->next;
+			continue;
+		}
+		for (struct engine_router *router = engine->routers; router; router = router->next)
+			if (router->watch == listener)
+				router->watch = NULL;
+		*link = listener->next;
+		loop_fd_remove(listener->source);
+		close(listener->fd);
+		free(listener);
+	}
 }
 
 void engine_vips_renew(struct engine_router *router)

@@ -270,7 +270,8 @@ static int start(struct keeper *k)
 		log_err("cannot start: %s", strerror(-r));
 		return r;
 	}
-	r = identity_load(k->options->state_dir, &k->identity, why);
+	r = k->conf->mirrors_count == 0 ? 0
+					: identity_load(k->options->state_dir, &k->identity, why);
 	if (r < 0) {
 		log_err("%s", why);
 		return r;

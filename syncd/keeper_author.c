@@ -15,12 +15,13 @@ static void end(struct mirror *m)
 	mirror_next(m);
 }
 
-static void fail(struct mirror *m, const char *reason)
+/* judged: it is the tree's fault, and the same tree is not tried again by itself. */
+static void fail(struct mirror *m, const char *reason, bool judged)
 {
 	log_warn("%s: what is saved here stays here: %s", m->conf->name, reason);
 	m->local = MERGE_LOCAL_INVALID;
 	snprintf(m->reason, sizeof m->reason, "%s", reason);
-	m->invalid_judged = true;
+	m->invalid_judged = judged;
 	memcpy(m->invalid_tree, m->job.tree->hash, sizeof m->invalid_tree);
 	m->first_event_us = 0;
 	/* Not a publication: but the next attempt keeps its distance as well. */
@@ -97,7 +98,7 @@ static void on_loaded(struct mirror *m, enum load_outcome outcome, const char *t
 		char reason[KEEPER_TEXT_MAX];
 
 		snprintf(reason, sizeof reason, "nginx did not load it: %s", text);
-		fail(m, reason);
+		fail(m, reason, true);
 		return;
 	}
 	/* An edit that came meanwhile belongs to the next generation: what is recorded is the tree
@@ -108,12 +109,12 @@ static void on_loaded(struct mirror *m, enum load_outcome outcome, const char *t
 	if (r < 0) {
 		fault_set(&fault, r, "%s", *fault.text ? fault.text : "cannot make a generation");
 		held_release(&held);
-		fail(m, fault.text);
+		fail(m, fault.text, false);
 		return;
 	}
 	snprintf(m->unloaded, sizeof m->unloaded, "%s", outcome == LOAD_NOT_RUNNING ? text : "");
-	m->marks[MARK_DETECTED] = (struct stage_mark){
-		.set = true, .lamport = held.header.lamport, .at_us = detected_us};
+	memcpy(m->edit_id, held.id, sizeof m->edit_id);
+	m->edit_us = detected_us;
 	mirror_mark(m, MARK_PUBLISHED, held.header.lamport);
 	mirror_mark(m, MARK_VALIDATED, held.header.lamport);
 	mirror_mark(m, MARK_LIVE, held.header.lamport);
@@ -139,13 +140,17 @@ static void validated(struct mirror *m)
 		return;
 	}
 	load_start(m, m->job.parse_us, on_loaded);
+	/* While nginx reads it: what the generation will need on the disk (R16). A failure comes
+	 * again when it is recorded, and is said then. */
+	if (m->job.kind == JOB_AUTHOR)
+		(void)objects_sync(m->keeper->objects, NULL);
 }
 
 static void on_validated(struct mirror *m, enum keeper_answer answer, uint64_t own_us,
 			 const char *text)
 {
 	if (answer != KEEPER_PASSED) {
-		fail(m, text);
+		fail(m, text, answer == KEEPER_FAILED);
 		return;
 	}
 	m->job.parse_us = own_us;
@@ -161,6 +166,10 @@ void author_start(struct mirror *m, struct tree *tree)
 	m->job.detected_us = m->first_event_us ? m->first_event_us : now_us;
 	m->first_event_us = 0;
 	m->local = MERGE_LOCAL_EDITED;
+	m->marks[MARK_DETECTED] =
+		(struct stage_mark){.set = true,
+				    .lamport = m->head.present ? m->head.header.lamport + 1 : 1,
+				    .at_us = m->job.detected_us};
 	/* From here on a ring is a new change. */
 	settle_clear(&m->settle);
 	if (m->conf->validate.argv == NULL)

@@ -23,7 +23,7 @@ static void arm(struct mirror *m)
 void mirror_mark(struct mirror *m, enum mark mark, uint64_t lamport)
 {
 	m->marks[mark] = (struct stage_mark){
-		.set = true, .lamport = lamport, .at_us = loop_now_us(m->keeper->loop)};
+		.set = true, .lamport = lamport, .at_us = loop_refresh_us(m->keeper->loop)};
 }
 
 void mirror_set_live(struct mirror *m, struct tree *tree)
@@ -301,7 +301,19 @@ static void look(struct mirror *m)
 		return;
 	}
 	now_us = loop_refresh_us(k->loop);
-	if (result.unstable) {
+	if (result.unstable && now_us > m->settle.first_us + SETTLE_WAIT_MAX_US) {
+		char reason[KEEPER_TEXT_MAX];
+
+		/* It would never settle, and nobody would know why. */
+		snprintf(reason, sizeof reason,
+			 "%s changes all the time and cannot be mirrored: exclude it, or move it "
+			 "away",
+			 result.unstable_path);
+		become_invalid(m, reason);
+		m->looked = true;
+		m->first_event_us = 0;
+		settle_clear(&m->settle);
+	} else if (result.unstable) {
 		settle_change(&m->settle, SETTLE_WRITTEN, now_us);
 	} else if (settle_scanned(&m->settle, result.fingerprint, now_us) == SETTLE_SETTLED) {
 		judge(m, &result);

@@ -195,10 +195,9 @@ static void on_report(struct peer *p, const struct session_action *action)
 	pm->report = (enum session_outcome)result->outcome;
 	copy_string(pm->report_text, sizeof pm->report_text, result->text);
 	pm->report_us = loop_now_us(k->loop);
-	if (ours && (pm->report == SESSION_LOADED || pm->report == SESSION_LIVE) &&
-	    m->marks[MARK_DETECTED].set &&
-	    m->marks[MARK_DETECTED].lamport == m->head.header.lamport) {
-		pm->latency_us = pm->report_us - m->marks[MARK_DETECTED].at_us;
+	if ((pm->report == SESSION_LOADED || pm->report == SESSION_LIVE) && ours &&
+	    memcmp(m->edit_id, result->id, sizeof m->edit_id) == 0) {
+		pm->latency_us = pm->report_us - m->edit_us;
 		log_info("%s: generation %llu is %s on %s, %llu ms after the edit", m->conf->name,
 			 (unsigned long long)m->head.header.lamport,
 			 session_outcome_name(pm->report), p->name,

@@ -225,6 +225,9 @@ struct mirror {
 	answer_fn on_answer;
 
 	struct stage_mark marks[MARKS];
+	uint8_t edit_id[GENERATION_ID_BYTES];  /* made here last, and when its edit was noticed: for
+						  how */
+	uint64_t edit_us;		       /* long it took until the others had it */
 	uint64_t head_since_us;		       /* 0: before this run */
 	uint8_t compared[GENERATION_ID_BYTES]; /* the head that the peers were last told to compare
 						*/

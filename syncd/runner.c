@@ -35,7 +35,7 @@
 #define RESTART_CALM_US (60 * 1000000ull)
 #define START_TRIES 50
 #define START_GAP_NS 100000000
-#define KEEPER_SILENCE_US (60 * 1000000ull) /* hashing a large tree takes a while */
+#define KEEPER_SILENCE_US (300 * 1000000ull) /* hashing a large tree takes a while */
 
 enum phase {
 	RUNNING,
@@ -522,7 +522,8 @@ static void start_missing(void *ctx)
 			kill(runner->keeper.pid, SIGKILL);
 	}
 	close(pair[0]);
-	if (r == 0 && runner->link.pid == 0)
+	/* Without a mirror there is nothing to say to anybody, and no key is needed. */
+	if (r == 0 && runner->link.pid == 0 && runner->snapshot.conf->mirrors_count > 0)
 		r = start_link(runner, pair[1]);
 	close(pair[1]);
 	if (r < 0)
@@ -631,7 +632,7 @@ static void on_watchdog(void *ctx)
 	uint64_t gap_us = notify_watchdog_us() / 2;
 
 	if (runner->keeper.pid != 0 && now_us - runner->beat_us > KEEPER_SILENCE_US) {
-		log_err("the keeper has been silent for a minute; it is killed");
+		log_err("the keeper has been silent for five minutes; it is killed");
 		kill(runner->keeper.pid, SIGKILL);
 		runner->beat_us = now_us;
 	} else {
@@ -652,8 +653,14 @@ static int check_key(struct runner *runner)
 	uint8_t pin[IDENTITY_PIN_BYTES];
 	char text[IDENTITY_PIN_TEXT_ROOM];
 	char why[IDENTITY_WHY_ROOM];
-	int r = identity_load(runner->options->state_dir, &identity, why);
+	int r;
 
+	if (conf->mirrors_count == 0) {
+		log_notice("%s names no mirrors: there is nothing to do",
+			   runner->options->config_path);
+		return 0;
+	}
+	r = identity_load(runner->options->state_dir, &identity, why);
 	if (r < 0) {
 		log_err("%s", why);
 		return r;

@@ -45,6 +45,12 @@ __attribute__((format(printf, 2, 3))) static void problem(struct scan *scan, con
 	result->problems_count++;
 }
 
+static void changed_meanwhile(struct scan *scan)
+{
+	scan->result->unstable = true;
+	memcpy(scan->result->unstable_path, scan->path, scan->path_size + 1);
+}
+
 static int64_t to_ns(struct statx_timestamp stamp)
 {
 	return stamp.tv_sec * INT64_C(1000000000) + stamp.tv_nsec;
@@ -187,7 +193,7 @@ static int scan_file(struct scan *scan, int dir_fd, const char *name, struct ent
 
 	if (fd < 0) {
 		if (errno == ENOENT || errno == ELOOP) {
-			scan->result->unstable = true;
+			changed_meanwhile(scan);
 			return 0;
 		}
 		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM)
@@ -198,7 +204,7 @@ static int scan_file(struct scan *scan, int dir_fd, const char *name, struct ent
 	}
 	r = look(fd, "", &before);
 	if (r == 0 && !S_ISREG(before.stx_mode)) {
-		scan->result->unstable = true;
+		changed_meanwhile(scan);
 		goto out;
 	}
 	if (r < 0)
@@ -227,7 +233,7 @@ static int scan_file(struct scan *scan, int dir_fd, const char *name, struct ent
 	struct entry_seen then = sight_of(&after);
 
 	if (!entry_seen_equal(sight, &then) || entry.size != then.size) {
-		scan->result->unstable = true;
+		changed_meanwhile(scan);
 		*sight = then;
 	}
 	r = put(scan, &entry, sight);
@@ -244,7 +250,7 @@ static int scan_link(struct scan *scan, int dir_fd, const char *name,
 	ssize_t n = readlinkat(dir_fd, name, target, sizeof target);
 
 	if (n < 0 || (size_t)n >= sizeof target) {
-		scan->result->unstable = true;
+		changed_meanwhile(scan);
 		return 0;
 	}
 	target[n] = '\0';
@@ -276,7 +282,7 @@ static int scan_child_directory(struct scan *scan, int dir_fd, const char *name,
 
 	if (fd < 0) {
 		if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP)
-			scan->result->unstable = true;
+			changed_meanwhile(scan);
 		else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM)
 			return fault_set(scan->fault, -errno, "cannot open %s", scan->path);
 		else
@@ -306,7 +312,7 @@ static int scan_one(struct scan *scan, int dir_fd, const char *name)
 	int r = look(dir_fd, name, &stx);
 
 	if (r == -ENOENT) {
-		scan->result->unstable = true; /* it was listed a moment ago */
+		changed_meanwhile(scan); /* it was listed a moment ago */
 		return 0;
 	}
 	if (r < 0) {

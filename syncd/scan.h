@@ -44,6 +44,7 @@ struct scan_result {
 	size_t files_read;
 	size_t young;  /* entries without a sight: another scan, soon, would give them one */
 	bool unstable; /* something changed while it was read: look again */
+	char unstable_path[ENTRY_PATH_BYTES_MAX + 1];
 	size_t paths_missing;
 	size_t problems_count;
 	char problems[SCAN_PROBLEMS_MAX][SCAN_PROBLEM_TEXT_MAX];

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the keeper does when something is in its way."""
+import os
+
+from lab import Lab, check, figure, now_us, read, save, test, wait_for, write
+from pairs import MIRROR, check_same_trees, start_pair, tandem_conf, tree, vhost, wait_in_step
+
+SITE = "/etc/nginx/conf.d/site.conf"
+
+
+def start_mirrors(lab, mirrors=MIRROR, nginx=True):
+    keys = {node.name: node.keygen() for node in lab.nodes}
+    start_pair(lab, tandem_conf(lab, mirrors=mirrors, keys=keys), agents=False, syncds=True,
+               nginx=nginx)
+    return wait_in_step(lab)
+
+
+def serves(node, text, host="site.test"):
+    return node.get("127.0.0.1", host)[2] == text + "\n"
+
+
+def about(node, other, mirror="nginx"):
+    return next((n for n in node.mirror(mirror).get("nodes", ()) if n["node"] == other.name), {})
+
+
+@test()
+def what_validates_and_does_not_load_is_taken_back():
+    """`nginx -t` lets a port pass that another program holds; the reload does not."""
+    with Lab() as lab:
+        web1, web2 = lab.nodes
+        generation = start_mirrors(lab)
+        before = tree(web2)
+        holder = web2.socket()
+        holder.bind(("0.0.0.0", 8099))
+        holder.listen()
+        text = vhost("site.test", "x").replace("listen 80;", "listen 8099;")
+        check("8099" in text, "the vhost has another shape")
+        save(web1.path(SITE), text)
+        wait_for("web1 hears that web2 could not load it", lambda: about(web1, web2).get(
+            "state") == "refused", timeout=30)
+        words = about(web1, web2)["reason"]
+        check("bind() to 0.0.0.0:8099 failed" in words, f"not nginx's own words: {words}")
+        check(web2.mirror()["state"] == "refused", f"web2 says {web2.mirror()}")
+        check(web2.mirror()["id"] == generation, "web2 did not go back")
+        check(tree(web2) == before, "web2's tree is not the one before")
+        wait_for("web2 serves", lambda: web2.get("127.0.0.1")[0] == 200)
+        check(web1.get("127.0.0.1", "site.test", port=8099)[2] == "x\n", "web1 does not serve it")
+        # Not tried again by itself; a person asks for it.
+        holder.close()
+        check(web2.call("syncd", "sync")["ok"], "sync was refused")
+        wait_in_step(lab, generation)
+        wait_for("web2 serves it", lambda: web2.get(
+            "127.0.0.1", "site.test", port=8099)[2] == "x\n")
+        check_same_trees(lab)
+
+
+@test()
+def what_the_authors_own_nginx_does_not_load_stays_here():
+    with Lab() as lab:
+        web1, web2 = lab.nodes
+        generation = start_mirrors(lab)
+        before = tree(web2)
+        holder = web1.socket()
+        holder.bind(("0.0.0.0", 8099))
+        holder.listen()
+        save(web1.path(SITE), vhost("site.test", "x").replace("listen 80;", "listen 8099;"))
+        wait_for("web1 says that it was not loaded", lambda: "bind() to 0.0.0.0:8099 failed" in
+                 (web1.mirror().get("reason") or ""), timeout=30)
+        check(web1.mirror()["state"] == "invalid", f"web1 says {web1.mirror()}")
+        check("8099" in read(web1.path(SITE)), "the edit was taken back")
+        check(web2.mirror()["id"] == generation and tree(web2) == before, "it left web1")
+        holder.close()
+        check(web1.call("syncd", "sync")["ok"], "sync was refused")
+        wait_in_step(lab, generation)
+        check_same_trees(lab)
+
+
+@test()
+def where_nginx_does_not_run_it_is_live_and_not_loaded():
+    with Lab() as lab:
+        web1, web2 = lab.nodes
+        generation = start_mirrors(lab)
+        web2.kill_nginx()
+        save(web1.path(SITE), vhost("site.test", "x"))
+        generation = wait_in_step(lab, generation)
+        check(web2.mirror()["reason"] == "nginx is not running", f"web2 says {web2.mirror()}")
+        check(web2.mirror()["stages"]["live"]["generation"] == web2.mirror()["generation"],
+              "it is not live")
+        check(about(web1, web2).get("reason") == "nginx is not running", "web1 does not know")
+        check(not any(c == "nginx" for _, _, c in web2.processes()), "nginx was started")
+        web2.start_nginx()
+        wait_for("web2 serves it", lambda: serves(web2, "x"))
+        check_same_trees(lab)
+
+
+@test()
+def an_edit_waits_for_the_unpublished_edit_of_the_other_side():
+    with Lab() as lab:
+        web1, web2 = lab.nodes
+        generation = start_mirrors(lab)
+        save(web2.path("/etc/nginx/conf.d/half.conf"), "server { nonsense on; }\n")
+        wait_for("web2 is invalid", lambda: web2.mirror().get("state") == "invalid")
+        save(web1.path(SITE), vhost("site.test", "x"))
+        wait_for("web1 hears that web2 waits", lambda: about(web1, web2).get("state") == "waiting")
+        reason = about(web1, web2)["reason"]
+        check("/etc/nginx/conf.d/half.conf" in reason and "web2" in reason, reason)
+        check(web2.mirror()["id"] == generation, "web2 took it all the same")
+        save(web2.path("/etc/nginx/conf.d/half.conf"), vhost("half.test", "whole"))
+        wait_in_step(lab, generation)
+        wait_for("both serve both", lambda: all(
+            serves(n, "x") and serves(n, "whole", "half.test") for n in lab.nodes))
+        check_same_trees(lab)
+
+
+@test()
+def a_validate_that_leaves_its_namespace_does_not_count():
+    mirrors = MIRROR.replace('"nginx -t"', '"true"')
+    with Lab() as lab:
+        web1, _ = lab.nodes
+        keys = {node.name: node.keygen() for node in lab.nodes}
+        start_pair(lab, tandem_conf(lab, mirrors=mirrors, keys=keys), agents=False, syncds=True)
+        wait_for("web1 says so", lambda: "without opening anything below /etc/nginx" in
+                 (web1.mirror().get("reason") or ""))
+        check(web1.mirror()["state"] == "invalid", f"web1 says {web1.mirror()}")
+
+
+@test()
+def a_changed_configuration_is_taken_whole_by_a_reload():
+    with Lab() as lab:
+        web1, web2 = lab.nodes
+        generation = start_mirrors(lab)
+        text = read(web1.path("/etc/tandem/tandem.conf"))
+        # Another definition on one node alone: nothing is exchanged, and both say so.
+        web1.configure(text.replace('"*~"', '"*~", "*.local"'))
+        check(web1.call("syncd", "reload").get("snapshot") == 2, "no snapshot 2")
+        wait_for("web2 says that the definitions differ", lambda: "differently" in
+                 (about(web2, web1).get("reason") or ""), timeout=20)
+        write(web1.path("/etc/nginx/conf.d/mine.local"), "mine\n")
+        web2.configure(text.replace('"*~"', '"*~", "*.local"'))
+        check(web2.call("syncd", "reload")["ok"], "web2 does not reload")
+        generation = wait_in_step(lab, generation)
+        save(web1.path(SITE), vhost("site.test", "x"))
+        generation = wait_in_step(lab, generation)
+        check(not os.path.exists(web2.path("/etc/nginx/conf.d/mine.local")), "it was replicated")
+        # A wrong file changes nothing.
+        web1.configure(text.replace("resync", "resink"))
+        answer = web1.call("syncd", "reload")
+        check(not answer["ok"] and "resink" in answer["error"], f"{answer}")
+        save(web1.path(SITE), vhost("site.test", "y"))
+        wait_in_step(lab, generation)
+        wait_for("web2 serves it", lambda: serves(web2, "y"))
+
+
+@test()
+def an_edit_that_is_given_up_for_the_peers_version_is_kept_aside():
+    with Lab() as lab:
+        web1, web2 = lab.nodes
+        start_mirrors(lab)
+        save(web2.path(SITE), "server { nonsense on; }\n")
+        wait_for("web2 is invalid", lambda: web2.mirror().get("state") == "invalid")
+        answer = web2.call("syncd", "sync", timeout=30, **{"from": "web1"})
+        check(answer.get("ok"), f"{answer}")
+        check(not os.path.exists(web2.path(SITE)), "the edit is still live")
+        wait_in_step(lab)
+        rescued = web2.call("syncd", "conflicts")["rescued"]
+        check([r["path"] for r in rescued] == [SITE], f"{rescued}")
+        shown = web2.call("syncd", "show", mirror="nginx", node="web2", path=SITE, rescued=True)
+        check(shown.get("text") == "server { nonsense on; }\n", f"{shown}")
+        check_same_trees(lab)
+
+
+@test()
+def an_empty_node_takes_what_the_other_has():
+    with Lab() as lab:
+        web1, web2 = lab.nodes
+        keys = {node.name: node.keygen() for node in lab.nodes}
+        top = web2.path("/etc/nginx")
+        for parent, folders, files in os.walk(top, topdown=False):
+            for name in files:
+                os.remove(os.path.join(parent, name))
+            for name in folders:
+                path = os.path.join(parent, name)
+                os.remove(path) if os.path.islink(path) else os.rmdir(path)
+        start_pair(lab, tandem_conf(lab, mirrors=MIRROR, keys=keys), agents=False, syncds=True,
+                   nginx=False)
+        at_us = now_us()
+        wait_in_step(lab)
+        figure(f"an empty node has everything after {(now_us() - at_us) / 1000:.0f} ms")
+        check_same_trees(lab)
+        web2.start_nginx()

@@ -663,7 +663,11 @@ static void each_mount_has_its_own_stage(void **state)
 
 /* ---- the race (X19 of the design notes; R10) ---- */
 
+/* At least so many rounds, and on until either side has won so many: a race that only one of them
+ * ever wins would test nothing. On a busy machine chance needs longer. */
 #define RACE_ROUNDS 3000
+#define RACE_ROUNDS_MAX 60000
+#define RACE_WON 50
 
 struct race {
 	const char *path;
@@ -724,7 +728,10 @@ static void no_edit_is_lost_to_a_racing_commit(void **state)
 	pthread_t thread;
 	put_text(path, "start");
 	assert_int_equal(pthread_create(&thread, NULL, edit_on, &race), 0);
-	for (int round = 1; round <= RACE_ROUNDS; round++) {
+	int round = 1;
+	for (; round <= RACE_ROUNDS || live_count < RACE_WON || edited_count < RACE_WON; round++) {
+		if (round > RACE_ROUNDS_MAX)
+			fail_msg("%d rounds: %d edited, %d live", round, edited_count, live_count);
 		struct commit_result result;
 		uint8_t id[32], hash[32];
 		char text[64];
@@ -768,10 +775,7 @@ static void no_edit_is_lost_to_a_racing_commit(void **state)
 	pthread_join(thread, NULL);
 	printf("figure: %d rounds against a racing editor, no edit lost: %d before or during the "
 	       "commit (kept), %d after it\n",
-	       RACE_ROUNDS, edited_count, live_count);
-	/* A race that only one side ever wins would test nothing. */
-	assert_true(edited_count > RACE_ROUNDS / 100);
-	assert_true(live_count > RACE_ROUNDS / 100);
+	       round - 1, edited_count, live_count);
 	node_close(&raced);
 	char command[128];
 	snprintf(command, sizeof command, "rm -rf '%s'", shm);

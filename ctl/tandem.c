@@ -165,7 +165,7 @@ int main(int argc, char **argv)
 	}
 	if (wrong_options(verb, given) != VERB_OK)
 		return VERB_USAGE;
-	args.words = argv + optind + 1;
+	args.words = (const char *const *)argv + optind + 1;
 	args.words_count = argc - optind - 1;
 	if (args.words_count < verb->words_min || args.words_count > verb->words_max) {
 		fprintf(stderr, "tandem: too %s arguments; usage: tandem %s\n",

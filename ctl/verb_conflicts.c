@@ -67,9 +67,11 @@ int verb_conflicts(const struct verb_args *args)
 		json_array_foreach (json_object_get(answer, "rescued"), i, item) {
 			printf("%s: an edit to ", ask_text(item, "mirror", "?"));
 			ask_print(stdout, ask_text(item, "path", "?"), 4);
-			printf(" was kept aside at %s: tandem show --rescued %s %s PATH\n",
+			printf(" was kept aside at %s: tandem show --rescued %s %s ",
 			       ask_text(item, "since", "an unknown time"),
 			       ask_text(item, "mirror", "?"), ask_text(answer, "node", "NODE"));
+			ask_print(stdout, ask_text(item, "path", "?"), 4);
+			fputc('\n', stdout);
 		}
 		if (r == VERB_OK && json_array_size(json_object_get(answer, "rescued")) == 0)
 			puts("no conflicts");

@@ -40,20 +40,21 @@ int verb_reload(const struct verb_args *args)
 	struct conf_problems problems = {0};
 	struct conf_snapshot snapshot = {.fd = -1};
 	bool agent_needed = true, syncd_needed = true;
-	int agent, syncd;
+	int agent, syncd, r;
 
 	/* A daemon that the file gives nothing to do need not run. Here the file is only looked at;
 	 * what is wrong with it the daemons say, since theirs is the reading that counts. */
-	if (conf_snapshot_load(args->config, args->node, 1, &problems, &snapshot) == 0) {
+	r = conf_snapshot_load(args->config, args->node, 1, &problems, &snapshot);
+	if (r == 0) {
 		agent_needed = snapshot.conf->vrrps_count > 0;
 		syncd_needed = snapshot.conf->mirrors_count > 0;
-	} else {
-		conf_problems_print(&problems, args->config, stderr);
 	}
-	conf_snapshot_release(&snapshot);
-	conf_problems_release(&problems);
 	agent = reload(args, ASK_AGENT, agent_needed);
 	syncd = reload(args, ASK_SYNCD, syncd_needed);
+	if (r < 0 && agent == VERB_NO_CONTACT && syncd == VERB_NO_CONTACT)
+		conf_problems_print(&problems, args->config, stderr);
+	conf_snapshot_release(&snapshot);
+	conf_problems_release(&problems);
 	if (agent == VERB_FAILED || syncd == VERB_FAILED)
 		return VERB_FAILED;
 	return agent != VERB_OK ? agent : syncd;

@@ -28,8 +28,8 @@ struct verb_args {
 	const char *from; /* sync */
 	bool json;
 	bool watch;
-	bool rescued; /* show */
-	char **words; /* after the verb */
+	bool rescued;		  /* show */
+	const char *const *words; /* after the verb */
 	int words_count;
 };
 

@@ -224,7 +224,7 @@ static void print_head(const struct table *table, FILE *out)
 		fprintf(out, "%s", connected ? "up" : "down");
 		if (us >= 0)
 			fprintf(out, " %s", screen_age(us, age));
-		if (connected && ask_number(peer, "rtt_us") >= 0)
+		if (connected && ask_number(peer, "rtt_us") > 0)
 			fprintf(out, ", %s", screen_age(ask_number(peer, "rtt_us"), rtt));
 		if (connected)
 			print_tls(ask_text(peer, "tls", ""), out);

@@ -18,6 +18,7 @@
 #define BUFFER_BYTES (64 * 1024)
 /* What is larger grows on disk, where there is one. */
 #define MEMORY_BYTES_MAX (4ull * 1024 * 1024)
+#define BLOCK_BYTES_MIN 32
 #define ZSTD_LEVEL 3
 /* Bounds the decoder's memory at 8 MiB whatever the frame says; level 3 needs 2 MiB. */
 #define ZSTD_WINDOW_LOG_MAX 23
@@ -183,6 +184,11 @@ static int signature_of(int base_fd, uint64_t base_size, rs_signature_t **ret_si
 
 	if (rs_sig_args((rs_long_t)base_size, &magic, &block_bytes, &strong_bytes) != RS_DONE)
 		return -EINVAL;
+	/* librsync balances what the signature costs on the wire; here it costs nothing there, so
+	 * small blocks: they find more. Up to 1024 of them before they grow. */
+	if (base_size / 1024 < block_bytes)
+		block_bytes = base_size / 1024 > BLOCK_BYTES_MIN ? (size_t)base_size / 1024
+								 : BLOCK_BYTES_MIN;
 	job = rs_sig_begin(block_bytes, strong_bytes, magic);
 	rc = job_run(job, &source, &sums);
 	rs_job_free(job);

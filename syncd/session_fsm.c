@@ -315,8 +315,8 @@ static void step_tick(struct session_fsm *fsm, uint64_t now_us, struct session_a
 		if (m->asked && now_us >= m->asked_silence_us) {
 			/* It may be sending something else first: then that is on the clock. */
 			if (m->rx == SESSION_RX_IDLE) {
-				session_close_silent(fsm, "bring what it was asked for", "30 s", i,
-						     out);
+				session_close_silent(fsm, "bring the generation that was wanted",
+						     "30 s", i, out);
 				return;
 			}
 			m->asked_silence_us = now_us + SESSION_SILENCE_US;

@@ -190,7 +190,8 @@ void vrrp_fsm_step_backup(struct vrrp_fsm *fsm, const struct vrrp_event *ev,
 		else
 			judge_again(fsm);
 		/* That an elapsed deadline waited for the checks is no reason to doubt it. */
-		if (was_undetermined && !fsm->undetermined)
+		if (was_undetermined && !fsm->undetermined && fsm->state == VRRP_BACKUP &&
+		    vrrp_fsm_backup_deadline_us(fsm) <= fsm->now_us)
 			fsm->doubted = true;
 		break;
 	case VRRP_EV_LINK:

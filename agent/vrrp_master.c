@@ -223,7 +223,10 @@ static void master_hears(struct vrrp_fsm *fsm, const struct vrrp_event *ev,
 	else
 		cause = VRRP_CAUSE_NONE;
 	if (cause == VRRP_CAUSE_NONE) {
-		end_resignation(fsm);
+		if (resigned(fsm)) {
+			end_resignation(fsm);
+			fsm->answer_us = 0; /* the silence ends here and now */
+		}
 		win_contention(fsm, out);
 		answer(fsm, out);
 		return;

@@ -203,6 +203,7 @@ static inline void oracle_send(struct oracle *o, const struct vrrp_fsm *fsm,
 			oracle_fail("A13", "resigned again too early");
 	}
 	o->resigned_us = now;
+	o->answered_us = 0; /* what ends the silence may come at any time */
 	o->resign_last_us = now;
 	o->resigns++;
 }

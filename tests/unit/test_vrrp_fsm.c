@@ -427,6 +427,21 @@ static void health_that_comes_late_casts_no_doubt_on_the_silence(void **state)
 	expect_did("S100 H A TMASTER/master-down");
 }
 
+/* Seed 918438: it had slept through its deadline after that. */
+static void health_that_comes_in_time_does_not_end_all_doubt(void **state)
+{
+	(void)state;
+	configure_three();
+	start();
+	health_is(100, true, T0);
+	hear(1, 70, T0 + SECOND);
+	health_is(100, false, T0 + 2 * SECOND);
+	expect_deadline(T0 + 2 * SECOND + 609375);
+	timer(T0 + 10 * SECOND);
+	expect_did("!5");
+	assert_int_equal(fsm.state, VRRP_BACKUP);
+}
+
 static void a_sick_backup_takes_over_when_nobody_else_does(void **state)
 {
 	(void)state;
@@ -1418,6 +1433,7 @@ int main(void)
 		cmocka_unit_test(a_backup_with_unknown_health_takes_from_nobody),
 		cmocka_unit_test(a_backup_with_unknown_health_does_not_wait_for_ever),
 		cmocka_unit_test(health_that_comes_late_casts_no_doubt_on_the_silence),
+		cmocka_unit_test(health_that_comes_in_time_does_not_end_all_doubt),
 		cmocka_unit_test(a_sick_backup_takes_over_when_nobody_else_does),
 		cmocka_unit_test(priority_0_leaves_skew_time),
 		cmocka_unit_test(a_repeated_priority_0_does_not_begin_the_wait_anew),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * verbs: the command line is a table of verbs (tandem.c), one file for each.
+ * verbs: the command line is a table of verbs (dispatch.c), one file for each.
  *
  * A verb prints what it has to say on stdout, what went wrong on stderr, and returns the status
  * that the program exits with.
@@ -32,6 +32,9 @@ struct verb_args {
 	const char *const *words; /* after the verb */
 	int words_count;
 };
+
+/* argv as main() has it; reorders it. */
+int verb_dispatch(int argc, char **argv);
 
 int verb_check(const struct verb_args *args);
 int verb_conflicts(const struct verb_args *args);

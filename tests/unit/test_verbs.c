@@ -427,6 +427,70 @@ static void reload_passes_by_a_daemon_that_has_nothing_to_do(void **state)
 	stop(pid);
 }
 
+static char *line[16];
+
+static int call_line(const struct verb_args *unused)
+{
+	int count = 0;
+
+	(void)unused;
+	while (line[count])
+		count++;
+	return verb_dispatch(count, line);
+}
+
+/* The whole command line, each word writable as main() gets it. */
+static int call_words(const char *text)
+{
+	char copy[256];
+	int count = 0;
+
+	snprintf(copy, sizeof copy, "%s", text);
+	for (char *word = strtok(copy, " "); word; word = strtok(NULL, " "))
+		line[count++] = word;
+	line[count] = NULL;
+	return call(call_line, 0, NULL);
+}
+
+static void a_wrong_command_line_is_64_and_says_what_would_be_right(void **state)
+{
+	static const struct {
+		const char *words, *said;
+	} table[] = {
+		{"tandem", "usage: tandem [OPTION...] VERB"},
+		{"tandem fly", "there is no verb \"fly\"; `tandem help` shows what there is\n"},
+		{"tandem sync --json",
+		 "sync takes no --json; usage: tandem sync [--from NODE] [MIRROR]\n"},
+		{"tandem sync a b", "too many arguments; usage: tandem sync"},
+		{"tandem show nginx", "too few arguments; usage: tandem show"},
+		{"tandem status --frm x", "`tandem help` shows what there is\n"},
+		{"tandem keygen --watch", "keygen takes no --watch; usage: tandem keygen\n"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+		assert_int_equal(call_words(table[i].words), VERB_USAGE);
+		assert_string_equal(out, "");
+		assert_non_null(strstr(err, table[i].said));
+	}
+}
+
+static void options_may_stand_on_either_side_of_the_verb(void **state)
+{
+	char words[256];
+
+	(void)state;
+	snprintf(words, sizeof words, "tandem --config %s check --node web1", config);
+	assert_int_equal(call_words(words), VERB_OK);
+	snprintf(words, sizeof words, "tandem check %s --node web3", config);
+	assert_int_equal(call_words(words), VERB_FAILED);
+	assert_non_null(strstr(out, "there is no node \"web3\"; known here: web1, web2\n"));
+	assert_int_equal(call_words("tandem help"), VERB_OK);
+	assert_non_null(strstr(out, "exit status: 0 well"));
+	assert_int_equal(call_words("tandem --version"), VERB_OK);
+	assert_string_equal(out, "tandem " TANDEM_VERSION "\n");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -443,6 +507,8 @@ int main(void)
 		TEST(conflicts_lists_paths_and_the_two_next_steps),
 		TEST(no_conflicts_is_said_and_is_success),
 		TEST(show_prints_the_bytes_as_they_are),
+		TEST(a_wrong_command_line_is_64_and_says_what_would_be_right),
+		TEST(options_may_stand_on_either_side_of_the_verb),
 		TEST(reload_passes_by_a_daemon_that_has_nothing_to_do),
 	};
 

@@ -596,9 +596,11 @@ class Lab:
         return self
 
     def __exit__(self, kind, error, _):
-        if error is not None and not isinstance(error, Interrupted):
+        findings = self.findings() if error is None else []
+        if findings or (error is not None and not isinstance(error, Interrupted)):
             self.show_logs()
         self.close()
+        check(not findings, "; ".join(findings))
 
     def __getitem__(self, name):
         return next(node for node in self.nodes if node.name == name)
@@ -613,6 +615,17 @@ class Lab:
             if host is not None:
                 Host.power_off(host)
         shutil.rmtree(self.home, ignore_errors=True)
+
+    def findings(self):
+        """What no program may say, whatever became of it afterwards: a daemon that dies is started
+        again, and the test might not notice."""
+        found = []
+        for name in sorted(os.listdir(self.home)):
+            if name.endswith(".log"):
+                found += [f"{name}: {line}" for line in
+                          read(os.path.join(self.home, name)).splitlines()
+                          if re.search(r"Sanitizer|runtime error:|Assertion .* failed", line)]
+        return found
 
     def show_logs(self):
         for name in sorted(os.listdir(self.home)):

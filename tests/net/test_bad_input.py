@@ -177,13 +177,10 @@ def a_stranger_and_malformed_frames_are_turned_away_and_said():
         context = credentials(web1, "web1")
         # (A frame is its length, its type, its payload.)
         for nonsense, words in ((b"\xff" * 64, ("4294967295",)),
-                                (b"\x00\x00\x00\x04\xee" + b"x" * 8, ("frame",)),
-                                (b"\x00\x00\x00\x21\x01" + b"\xfe" * 64, ("WELCOME",)),
-                                (b"", ("closed",))):
+                                (b"\x00\x00\x00\x04\xee" + b"x" * 8, ("bad-type",)),
+                                (b"\x00\x00\x00\x21\x01" + b"\xfe" * 64, ("WELCOME",))):
             connection = dial(web1, web2, context)
             connection.sendall(nonsense)
-            if not nonsense:
-                connection.close()
             closed(connection)
             said(web1.address, *words)
         # All of that did nothing to the pair.

@@ -73,8 +73,8 @@ __attribute__((unused)) static void node_init_in(struct node *node, const char *
 	memset(node, 0, sizeof *node);
 	snprintf(node->name, sizeof node->name, "%s", name);
 	snprintf(node->dir, sizeof node->dir, "%s/%s", dir, name);
-	snprintf(node->path, sizeof node->path, "%s/live", node->dir);
-	snprintf(node->state, sizeof node->state, "%s/state", node->dir);
+	snprintf(node->path, sizeof node->path, "%s/%s/live", dir, name);
+	snprintf(node->state, sizeof node->state, "%s/%s/state", dir, name);
 	node->paths[0] = node->path;
 	assert_int_equal(mkdir(node->dir, 0755), 0);
 	assert_int_equal(mkdir(node->path, 0755), 0);

@@ -243,6 +243,9 @@ static void commit_now(struct mirror *m)
 		commit_result_release(&result);
 		settle_want(&m->settle, loop_now_us(k->loop));
 		m->local = MERGE_LOCAL_UNKNOWN;
+		/* Decided anew when it is known what the edit is. */
+		if (source(m) != NULL)
+			source(m)->decided = false;
 		give_up(m, SESSION_WAITING,
 			"an edit was saved here at the same moment and comes first", false);
 		return;

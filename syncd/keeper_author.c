@@ -126,10 +126,7 @@ static void on_loaded(struct mirror *m, enum load_outcome outcome, const char *t
 		 outcome == LOAD_DONE ? "loaded" : text,
 		 (unsigned long long)((loop_refresh_us(k->loop) - detected_us) / 1000));
 	held_release(&held);
-	if (settle_deadline(&m->settle) <= loop_now_us(k->loop))
-		settle_published(&m->settle, loop_now_us(k->loop));
-	else
-		m->settle.published_us = loop_now_us(k->loop);
+	settle_published(&m->settle, loop_now_us(k->loop));
 	end(m);
 }
 

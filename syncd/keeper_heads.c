@@ -56,6 +56,9 @@ void peer_tell_heads(struct peer *p, struct mirror *m)
 	} else if (store_acked_get(k->store, m->conf->name, p->name, h->base) == 0) {
 		h->has_base = store_generation_have(k->store, m->conf->name, h->base);
 	}
+	/* Refused, or failed for the world's reasons: asked for again at the next resync at most.
+	 */
+	h->peer_held |= h->peer_present && pm->refused;
 	if (h->peer_present && !h->peer_held)
 		h->peer_held = store_refused_get(k->store, m->conf->name, pm->head.id, NULL) == 0;
 	peer_event(p, &event);

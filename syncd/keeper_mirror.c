@@ -306,7 +306,8 @@ static void look(struct mirror *m)
 
 		/* It would never settle, and nobody would know why. */
 		snprintf(reason, sizeof reason,
-			 "%s changes all the time and cannot be mirrored: exclude it, or move it "
+			 "%.3000s changes all the time and cannot be mirrored: exclude it, or move "
+			 "it "
 			 "away",
 			 result.unstable_path);
 		become_invalid(m, reason);
@@ -443,7 +444,7 @@ void mirror_next(struct mirror *m)
 	struct keeper *k = m->keeper;
 	bool restless = settle_deadline(&m->settle) != SETTLE_NEVER_US;
 
-	if (m->job.kind == JOB_NONE && m->looked && !restless && !k->stopping) {
+	if (m->job.kind == JOB_NONE && m->looked && m->live != NULL && !restless && !k->stopping) {
 		if (m->settle_from >= 0)
 			settle_start(m);
 		for (int i = 0; i < k->peers_count && m->job.kind == JOB_NONE; i++)

@@ -228,6 +228,7 @@ static void reject(struct peer *p, int mirror, enum session_outcome outcome, con
 	snprintf(pm->reason, sizeof pm->reason, "%s", why);
 	result(p, mirror, id, outcome, why);
 	peer_stop_receiving(p, mirror);
+	peer_tell_heads(p, m);
 }
 
 static void fail(struct peer *p, int mirror, int error)

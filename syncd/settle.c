@@ -123,8 +123,9 @@ enum settle_verdict settle_scanned(struct settle *s,
 
 void settle_published(struct settle *s, uint64_t now_us)
 {
-	settle_clear(s);
 	s->published_us = now_us;
+	if (s->restless)
+		s->deadline_us = after_gap(s, s->deadline_us);
 }
 
 void settle_clear(struct settle *s)

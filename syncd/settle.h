@@ -13,7 +13,8 @@
  *	settle_init();
  *	settle_change() for every burst of events;
  *	at settle_deadline(): scan, then settle_scanned(), which says what to do with the result;
- *	settle_published() when it was published, settle_clear() when there was nothing to publish.
+ *	settle_clear() when a settled tree has been taken over (a ring from then on is a new
+ *change), and settle_published() when it was published.
  */
 #ifndef TANDEM_SETTLE_H
 #define TANDEM_SETTLE_H

@@ -43,9 +43,16 @@ struct place {
 	char *type; /* of the host's mount; "" for a path that is none */
 	uint64_t mount_id;
 	bool below_mirror;
-	bool below_kernel_view; /* /proc/sys, /dev/shm, ...: came along with what it lies below */
+	bool is_system;	   /* /proc, /sys, /dev */
+	bool below_system; /* /proc/sys, /dev/pts, ...: comes along with what it lies below */
 	bool is_mount;
 };
+
+/* What the kernel shows, and the devices: taken whole, whatever is mounted at and in them (a
+ * container masks files below /proc, and its /dev is a tmpfs). They are used for writing too
+ * (/dev/null), and keep nothing; /dev/shm would. */
+static const char *const system_trees[] = {"/dev", "/proc", "/sys"};
+#define SYSTEM_KEEPS "/dev/shm"
 
 struct places {
 	struct place items[VIEW_MOUNTS_MAX];
@@ -440,10 +447,7 @@ static int show_place(struct view *v, const struct place *place, int index, cons
 		r = broken(v, errno, "cannot show %s", place->path);
 		goto out;
 	}
-	/* Of what came along with /proc, /sys and /dev only a tmpfs like /dev/shm would keep what
-	 * is written to it. */
-	if (place->below_kernel_view && (strcmp(place->type, "tmpfs") != 0 ||
-					 !is_below(place->path, "/dev") || !S_ISDIR(stx.stx_mode)))
+	if (place->below_system && strcmp(place->path, SYSTEM_KEEPS) != 0)
 		goto out;
 	if (!S_ISDIR(stx.stx_mode)) {
 		r = mount_bind(v, lower_fd, target_fd, place->path, 0);
@@ -451,10 +455,8 @@ static int show_place(struct view *v, const struct place *place, int index, cons
 			r = remount_read_only(v, target, place->path);
 		goto out;
 	}
-	if (is_kernel_view(place->type)) {
-		/* With all that is mounted in them. They are used for writing too (/dev/null), and
-		 * keep nothing. */
-		r = mount_bind(v, lower_fd, target_fd, place->path, MS_REC);
+	if (place->is_system || is_kernel_view(place->type)) {
+		r = mount_bind(v, lower_fd, target_fd, place->path, place->is_system ? MS_REC : 0);
 		goto out;
 	}
 	if (place->is_mount) {
@@ -518,6 +520,18 @@ static int mark_places(struct view *v, const struct places *places, const char *
 	return r;
 }
 
+static void mark_system(struct places *places)
+{
+	for (int i = 0; i < places->count; i++)
+		for (size_t k = 0; k < sizeof system_trees / sizeof *system_trees; k++) {
+			struct place *place = &places->items[i];
+			bool is_one = strcmp(place->path, system_trees[k]) == 0;
+
+			place->is_system |= is_one;
+			place->below_system |= !is_one && is_below(place->path, system_trees[k]);
+		}
+}
+
 static int collect_places(struct view *v, struct places *places)
 {
 	int r = read_mounts(places);
@@ -537,11 +551,20 @@ static int collect_places(struct view *v, struct places *places)
 		if (!known && (r = put_place(places, path, "", 0)) < 0)
 			return broken(v, -r, "too many mounts");
 	}
+	for (size_t i = 0; i < sizeof system_trees / sizeof *system_trees; i++) {
+		bool known = false;
+
+		for (int k = 0; k < places->count; k++)
+			known |= strcmp(places->items[k].path, system_trees[i]) == 0;
+		if (!known && (r = put_place(places, system_trees[i], "", 0)) < 0)
+			return broken(v, -r, "too many mounts");
+	}
 	qsort(places->items, (size_t)places->count, sizeof *places->items, by_path);
 	for (int i = 0; i < places->count; i++)
 		for (int k = 0; k < v->paths_count; k++)
 			places->items[i].below_mirror |=
 				is_below(places->items[i].path, v->paths[k]);
+	mark_system(places);
 	return 0;
 }
 

@@ -166,6 +166,7 @@ static void publications_keep_a_second_between_them(void **state)
 	(void)state;
 	settle_init(&s);
 	settle_change(&s, SETTLE_ATOMIC, START);
+	settle_clear(&s);
 	settle_published(&s, START + 50 * MS);
 	assert_true(settle_deadline(&s) == SETTLE_NEVER_US);
 	settle_change(&s, SETTLE_ATOMIC, START + 100 * MS);
@@ -173,6 +174,19 @@ static void publications_keep_a_second_between_them(void **state)
 	settle_clear(&s);
 	settle_change(&s, SETTLE_ATOMIC, START + 5 * SECOND);
 	assert_true(settle_deadline(&s) == START + 5 * SECOND + SETTLE_QUIET_ATOMIC_US);
+}
+
+static void a_change_during_the_publication_waits_its_turn_and_is_not_lost(void **state)
+{
+	struct settle s;
+
+	(void)state;
+	settle_init(&s);
+	settle_change(&s, SETTLE_ATOMIC, START);
+	settle_clear(&s);
+	settle_change(&s, SETTLE_ATOMIC, START + 30 * MS);
+	settle_published(&s, START + 60 * MS);
+	assert_true(settle_deadline(&s) == START + 60 * MS + SETTLE_PUBLISH_GAP_US);
 }
 
 static void a_wanted_scan_is_due_at_once_and_disturbs_no_save(void **state)
@@ -205,6 +219,7 @@ int main(void)
 		cmocka_unit_test(a_change_between_two_scans_begins_anew),
 		cmocka_unit_test(the_second_scan_of_a_file_written_in_place_keeps_its_distance),
 		cmocka_unit_test(publications_keep_a_second_between_them),
+		cmocka_unit_test(a_change_during_the_publication_waits_its_turn_and_is_not_lost),
 		cmocka_unit_test(a_wanted_scan_is_due_at_once_and_disturbs_no_save),
 	};
 

@@ -152,6 +152,8 @@ def processes():
 
 
 def kill(pid, signo):
+    if pid <= 0:  # a program that has never run; to kill(2) it would mean our own group
+        return
     try:
         os.kill(pid, signo)
     except ProcessLookupError:
@@ -251,7 +253,9 @@ class Host:
             stdout=subprocess.PIPE, cwd="/", preexec_fn=_die_with_parent,
             env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"})
         if self.process.stdout.readline() != b"ready\n":
-            raise Failure(f"the namespaces of {self.name} could not be made (root is needed)")
+            raise Failure(f"the host {self.name} cannot be made here: what stands above this says "
+                          "why; root is needed, and a kernel that lets it make namespaces (in a "
+                          "container: --privileged)")
         self.pid = next(pid for pid, parent, _ in processes() if parent == self.process.pid)
         self.ip("link set lo up")
 
@@ -259,13 +263,15 @@ class Host:
         """At once: no process of it does anything more."""
         if self.process is None:
             return
+        # Process 1 dies with its parent, which is all there is if the host could not be made.
         kill(self.pid, signal.SIGKILL)
+        self.process.kill()
         for running in self.started:
             running.wait()
         self.process.wait(20)
         self.process.stdout.close()
         self.started.clear()
-        self.process = None
+        self.process, self.pid = None, 0
 
     def argv(self, *command):
         return ["nsenter", "-t", str(self.pid), "-m", "-u", "-i", "-n", "-p", "--",

@@ -32,9 +32,11 @@ static int be_process_one(const char *script)
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	prctl(PR_SET_NAME, "tdm-init");
-	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-	    mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
-		return fail("mount");
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		return fail("cannot make the mounts private (in a chroot: bind it onto itself "
+			    "before entering it, mount --bind DIR DIR)");
+	if (mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
+		return fail("cannot mount /proc");
 	if (system(script) != 0)
 		return 1;
 	sigemptyset(&children);

@@ -236,11 +236,10 @@ def a_thousand_vhosts_are_never_served_mixed_for_longer_than_the_commit():
         check_same_trees(lab)
 
 
-def staged(lab):
-    """What lies in the nodes' staging directories."""
-    stages = [node.path("/etc/nginx/.tandem-stage") for node in lab.nodes]
-    return [os.path.join(stage, name) for stage in stages if os.path.isdir(stage)
-            for name in os.listdir(stage)]
+def staged(node):
+    """The generations that lie in a node's staging directory."""
+    stage = node.path("/etc/nginx/.tandem-stage")
+    return os.listdir(stage) if os.path.isdir(stage) else []
 
 
 def kill_in_the_middle(victim, moments, count=500):
@@ -281,8 +280,10 @@ def kill_in_the_middle(victim, moments, count=500):
         for thread in torn:
             thread.stop()
             check(not thread.torn, f"torn on {thread.node.name}: {thread.torn[:3]}")
-        wait_for("the staging directories are empty", lambda: not staged(lab),
-                 also=lambda: f"left: {staged(lab)}")
+        # What the last commit displaced is kept for a minute: an editor may still hold it open.
+        for n in lab.nodes:
+            left = staged(n)
+            check(len(left) <= 1, f"more than the last generation's stage is left: {left}")
         figure(f"tandem-syncd of {victim} killed {len(moments)} times, {middles} of them in the "
                "middle of a commit: trees equal, nothing torn")
 

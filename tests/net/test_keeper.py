@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the keeper does when something is in its way."""
 import os
+import signal
 
-from lab import Lab, check, figure, now_us, read, save, test, wait_for, write
+from lab import Lab, check, figure, kill, now_us, read, save, test, wait_for, write
 from pairs import MIRROR, check_same_trees, start_pair, tandem_conf, tree, vhost, wait_in_step
 
 SITE = "/etc/nginx/conf.d/site.conf"
@@ -188,3 +189,22 @@ def an_empty_node_takes_what_the_other_has():
         figure(f"an empty node has everything after {(now_us() - at_us) / 1000:.0f} ms")
         check_same_trees(lab)
         web2.start_nginx()
+
+
+@test()
+def a_killed_keeper_or_link_comes_back_and_goes_on():
+    with Lab() as lab:
+        web1, web2 = lab.nodes
+        generation = start_mirrors(lab)
+        for n, (node, privileged) in enumerate(
+                [(node, privileged) for node in lab.nodes for privileged in (True, False)]):
+            syncd = next(r for r in node.started if r.name == "syncd")
+            killed = [pid for pid in syncd.parts(privileged) if pid != syncd.pid]
+            check(len(killed) == 1, f"{node.name} has {killed}")
+            kill(killed[0], signal.SIGKILL)
+            save(web1.path(SITE), vhost("site.test", f"edit {n}"))
+            wait_for(f"web2 serves edit {n}", lambda n=n: serves(web2, f"edit {n}"), timeout=20)
+            generation = wait_in_step(lab, generation)
+            check([pid for pid in syncd.parts(privileged) if pid != syncd.pid] != killed,
+                  "it was not started again")
+        check_same_trees(lab)

@@ -2,12 +2,13 @@
 /*
  * engine_private: what the files of the engine share (engine*.c); nobody else includes this.
  *
- *   engine.c         start, the runner's messages, snapshots, beats, the end
+ *   engine.c         start, snapshots, beats, the end
+ *   engine_talk.c    the runner's messages, and the control socket's requests
  *   engine_router.c  one virtual router: its conf, its events, its actions
  *   engine_packets.c its socket: what comes in, what goes out
  *   engine_vips.c    its addresses, and the wire on which they are announced
  *   engine_check.c   one check
- *   engine_status.c  the control socket
+ *   engine_status.c  what `status` answers
  */
 #ifndef TANDEM_ENGINE_PRIVATE_H
 #define TANDEM_ENGINE_PRIVATE_H
@@ -170,7 +171,19 @@ bool engine_look(struct engine *engine);
 /* In the next turn: frees routers that have stopped, looks at interfaces that changed, tells
  * routers whose address was lost. */
 void engine_soon(struct engine *engine);
-void engine_ask_reload(struct engine *engine, struct ctl_client *client);
+void engine_tell_number(struct engine *engine, enum engine_msg type, uint32_t number);
+/* START has come. False: it makes no sense now. */
+bool engine_begin(struct engine *engine);
+/* engine->snapshot is another one now: makes what runs like it. */
+void engine_apply(struct engine *engine);
+void engine_leave(struct engine *engine);
+
+/* engine_talk.c */
+void engine_on_message(void *ctx, uint16_t type, const uint8_t *payload, size_t size, int fd);
+void engine_on_closed(void *ctx, int reason);
+void engine_on_request(void *ctx, struct ctl_client *client, const char *command,
+		       const json_t *request);
+void engine_on_client_gone(void *ctx, struct ctl_client *client);
 
 /* engine_router.c */
 int engine_router_new(struct engine *engine, struct agent_snapshot *snapshot, int place,

@@ -1,0 +1,475 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "agent/agent_runner_private.h"
+#include "agent/health_fsm.h"
+#include "shared/log.h"
+#include "shared/notify.h"
+
+#define DEATH_WINDOW_US 60000000
+#define RESTART_WAIT_US 1000000 /* doubles with each further death in the window */
+#define RESTART_DOUBLINGS_MAX 4
+#define BEAT_BEHIND_MAX 10    /* limits without a beat, whatever else it sends */
+#define FIRST_BEAT_US 2000000 /* of an engine that starts as new */
+
+void agent_runner_send(struct agent_runner *r, enum runner_msg type, const struct wire_writer *w,
+		       int fd)
+{
+	int error;
+
+	if (!r->channel)
+		return;
+	error = w && !wire_writer_ok(w) ? -EMSGSIZE
+					: msg_send(r->channel, (uint16_t)type, w ? w->data : NULL,
+						   w ? w->at : 0, fd);
+	if (error && error != -EPIPE)
+		log_err("a message to the engine is lost (%s)", strerror(-error));
+}
+
+/* ---- commands ---- */
+
+void agent_runner_on_hook(void *ctx, const struct agent_hook_report *report)
+{
+	struct agent_runner *r = ctx;
+	uint8_t bytes[RUN_OUTPUT_BYTES_MAX + 1024];
+	struct wire_writer w;
+
+	wire_writer_init(&w, bytes, sizeof bytes);
+	wire_put_string(&w, report->router, strlen(report->router));
+	wire_put_string(&w, report->hook, strlen(report->hook));
+	wire_put_string(&w, report->state, strlen(report->state));
+	wire_put_u8(&w, report->ok);
+	wire_put_u64(&w, report->at_us);
+	wire_put_string(&w, report->outcome, strlen(report->outcome));
+	wire_put_string(&w, report->output, strlen(report->output));
+	agent_runner_send(r, RUNNER_MSG_HOOK_DONE, &w, -1);
+	if (r->left && agent_hooks_idle(r->hooks))
+		loop_quit(r->loop, 0);
+}
+
+static void tell_check(struct agent_runner *r, uint32_t id, enum engine_check_outcome outcome,
+		       const char *words)
+{
+	uint8_t bytes[1024];
+	struct wire_writer w;
+
+	wire_writer_init(&w, bytes, sizeof bytes);
+	wire_put_u32(&w, id);
+	wire_put_u8(&w, (uint8_t)outcome);
+	wire_put_string(&w, words, strlen(words));
+	agent_runner_send(r, RUNNER_MSG_CHECK_DONE, &w, -1);
+}
+
+static void on_check_done(void *ctx, const struct run_result *result)
+{
+	struct check_run *check = ctx;
+	enum engine_check_outcome outcome = ENGINE_CHECK_FAILED;
+	char words[512], text[128];
+	size_t size;
+
+	check->run = NULL;
+	run_describe(result, text, sizeof text);
+	/* The last words of the script say best what it found. */
+	snprintf(words, sizeof words, "%s%s%.300s", text, result->output_size ? ": " : "",
+		 result->output + (result->output_size > 300 ? result->output_size - 300 : 0));
+	for (size = strlen(words); size && words[size - 1] == '\n'; size--)
+		words[size - 1] = '\0';
+	if (run_succeeded(result))
+		outcome = ENGINE_CHECK_OK;
+	else if (result->timed_out)
+		outcome = ENGINE_CHECK_TIMED_OUT;
+	else if (result->exec_errno)
+		outcome = ENGINE_CHECK_NOT_EXECUTED;
+	tell_check(check->runner, check->id, outcome, words);
+}
+
+static bool start_check(struct agent_runner *r, struct wire_reader *in)
+{
+	const struct agent_snapshot *snapshot = agent_runner_numbered(r, wire_get_u32(in));
+	int place = wire_get_u16(in);
+	uint32_t id = wire_get_u32(in);
+	const struct conf_check *conf;
+	struct check_run *check = NULL;
+	struct run_options options = {0};
+	int error;
+
+	if (!wire_reader_done(in) || !snapshot || place >= snapshot->conf.conf->checks_count)
+		return false;
+	conf = &snapshot->conf.conf->checks[place];
+	if (conf->kind != CONF_CHECK_SCRIPT)
+		return false;
+	for (int i = 0; i < CONF_CHECKS_MAX && !check; i++)
+		if (!r->checks[i].run)
+			check = &r->checks[i];
+	if (!check) {
+		tell_check(r, id, ENGINE_CHECK_NOT_EXECUTED, "too many check scripts run");
+		return true;
+	}
+	options.command = &conf->script;
+	options.timeout_us = conf->timeout_us;
+	check->runner = r;
+	check->id = id;
+	error = run_start(r->loop, &options, on_check_done, check, &check->run);
+	if (error) {
+		check->run = NULL;
+		tell_check(r, id, ENGINE_CHECK_NOT_EXECUTED,
+			   error == -ESRCH ? "its user does not exist" : strerror(-error));
+	}
+	return true;
+}
+
+static bool queue_hook(struct agent_runner *r, struct wire_reader *in)
+{
+	struct agent_snapshot *snapshot = agent_runner_numbered(r, wire_get_u32(in));
+	int place = wire_get_u16(in);
+	unsigned state = wire_get_u8(in);
+	int priority = wire_get_u8(in);
+
+	if (!wire_reader_done(in) || !snapshot || place >= snapshot->conf.conf->vrrps_count ||
+	    state >= ENGINE_HOOK_STATES)
+		return false;
+	agent_hooks_queue(r->hooks, snapshot, place, (enum engine_hook_state)state, priority);
+	return true;
+}
+
+/* ---- the engine's life ---- */
+
+static void remember_health(struct agent_runner *r, const char *name, uint8_t state)
+{
+	int i;
+
+	for (i = 0; i < r->health_count; i++)
+		if (!strcmp(r->health[i].name, name))
+			break;
+	if (i == CONF_CHECKS_MAX)
+		return;
+	if (i == r->health_count)
+		r->health_count++;
+	snprintf(r->health[i].name, sizeof r->health[i].name, "%s", name);
+	r->health[i].state = state;
+}
+
+static bool on_beat(struct agent_runner *r, struct wire_reader *in)
+{
+	uint64_t now_us = loop_now_us(r->loop);
+	unsigned count;
+
+	wire_get_u64(in);
+	count = wire_get_u16(in);
+	for (unsigned i = 0; i < count; i++) {
+		uint32_t id = wire_get_u32(in);
+		uint64_t last_advert_us = wire_get_u64(in);
+
+		if (wire_reader_ok(in))
+			agent_estate_advert(r->estate, id, last_advert_us);
+	}
+	if (!wire_reader_done(in))
+		return false;
+	r->beat_us = now_us;
+	r->messages_doubt = 0;
+	loop_timer_set(r->beat_timer, now_us + r->beat_limit_us);
+	if (!r->ready) {
+		r->ready = true;
+		notify_service("READY=1");
+	}
+	/* The service manager's watchdog is fed by the engine's beat and nothing else. */
+	if (r->watchdog_us && now_us - r->watchdog_told_us >= r->watchdog_us / 4) {
+		r->watchdog_told_us = now_us;
+		notify_service("WATCHDOG=1");
+	}
+	return true;
+}
+
+static void on_message(void *ctx, uint16_t type, const uint8_t *payload, size_t size, int fd)
+{
+	struct agent_runner *r = ctx;
+	struct wire_reader in;
+	char name[CONF_NAME_BYTES_MAX + 1];
+	uint32_t number;
+	bool good = false;
+
+	r->messages++;
+	wire_reader_init(&in, payload, size);
+	switch ((enum engine_msg)type) {
+	case ENGINE_MSG_BEAT:
+		good = on_beat(r, &in);
+		break;
+	case ENGINE_MSG_RECORD:
+		good = !agent_estate_record(r->estate, payload, size);
+		break;
+	case ENGINE_MSG_FORGET:
+		agent_estate_forget(r->estate, wire_get_u32(&in));
+		good = wire_reader_done(&in);
+		break;
+	case ENGINE_MSG_SOCKET:
+		number = wire_get_u32(&in);
+		good = wire_reader_done(&in) && fd >= 0;
+		if (good) {
+			agent_estate_socket(r->estate, number, fd);
+			fd = -1;
+		}
+		break;
+	case ENGINE_MSG_HEALTH:
+		wire_get_string_into(&in, name, sizeof name);
+		number = wire_get_u8(&in);
+		good = wire_reader_done(&in) && number < HEALTH_STATES;
+		if (good)
+			remember_health(r, name, (uint8_t)number);
+		break;
+	case ENGINE_MSG_CHECK_RUN:
+		good = start_check(r, &in);
+		break;
+	case ENGINE_MSG_HOOK_RUN:
+		good = queue_hook(r, &in);
+		break;
+	case ENGINE_MSG_RELOAD:
+		number = wire_get_u32(&in);
+		good = wire_reader_done(&in);
+		if (good)
+			agent_runner_reload(r, number);
+		break;
+	case ENGINE_MSG_RELEASE:
+		number = wire_get_u32(&in);
+		good = wire_reader_done(&in);
+		if (good)
+			agent_runner_release_before(r, number);
+		break;
+	case ENGINE_MSG_LEFT:
+		good = wire_reader_done(&in) && r->leaving;
+		if (good) { /* it ends when it sees this, and beats no more */
+			r->channel = msg_channel_free(r->channel);
+			loop_timer_set(r->beat_timer, LOOP_NEVER_US);
+		}
+		break;
+	}
+	if (fd >= 0)
+		close(fd);
+	if (!good) {
+		log_err("the engine sent a message that means nothing (type %u): it is stopped",
+			type);
+		kill(r->engine, SIGKILL);
+	}
+}
+
+/* The end of the engine is told by its pidfd; what it sent before it has been read by then. */
+static void on_closed(void *ctx, int reason)
+{
+	struct agent_runner *r = ctx;
+
+	/* A reset is what death leaves of a channel: something was still unread. */
+	if (reason && reason != -ECONNRESET && r->engine) {
+		log_err("the engine's channel broke: %s", strerror(-reason));
+		kill(r->engine, SIGKILL);
+	}
+}
+
+void agent_runner_on_beat_timer(void *ctx)
+{
+	struct agent_runner *r = ctx;
+
+	if (!r->engine)
+		return;
+	/* It may be this process that was late. As long as a turn still brings messages, what is
+	 * queued has not been read, and the beat may be among it; but not for ever. */
+	if (r->messages_doubt != r->messages &&
+	    loop_now_us(r->loop) - r->beat_us < BEAT_BEHIND_MAX * r->beat_limit_us) {
+		r->messages_doubt = r->messages;
+		loop_timer_set(r->beat_timer, loop_now_us(r->loop));
+		return;
+	}
+	log_err("the engine has not beaten for %llu ms: it is killed",
+		(unsigned long long)(loop_now_us(r->loop) - r->beat_us) / 1000);
+	kill(r->engine, SIGKILL);
+}
+
+/* Takes off and sends what a new engine cannot go on with. Returns how many routers are kept. */
+static int settle_estate(struct agent_runner *r, bool may_resume)
+{
+	uint64_t now_us = loop_refresh_us(r->loop);
+
+	for (int i = agent_estate_count(r->estate) - 1; i >= 0; i--)
+		if (!may_resume || !agent_estate_can_resume(agent_estate_at(r->estate, i),
+							    agent_runner_conf(r), now_us))
+			agent_estate_execute(r->estate, i);
+	return agent_estate_count(r->estate);
+}
+
+static bool too_many_deaths(struct agent_runner *r, uint64_t now_us)
+{
+	r->deaths_us[r->deaths_count++ % AGENT_RUNNER_DEATHS_MAX] = now_us;
+	return r->deaths_count >= AGENT_RUNNER_DEATHS_MAX &&
+	       now_us - r->deaths_us[r->deaths_count % AGENT_RUNNER_DEATHS_MAX] < DEATH_WINDOW_US;
+}
+
+void agent_runner_finish(struct agent_runner *r)
+{
+	settle_estate(r, false);
+	agent_runner_sweep(r, agent_runner_conf(r));
+	r->left = true;
+	if (agent_hooks_idle(r->hooks))
+		loop_quit(r->loop, 0);
+}
+
+static void on_engine_end(void *ctx, pid_t pid, int wait_status)
+{
+	struct agent_runner *r = ctx;
+	const struct run_result result = {.wait_status = wait_status};
+	uint64_t now_us = loop_now_us(r->loop);
+	char how[64];
+	bool spent;
+
+	run_describe(&result, how, sizeof how);
+	r->engine_child = loop_child_remove(r->engine_child);
+	r->engine = 0;
+	r->channel = msg_channel_free(r->channel);
+	loop_timer_set(r->beat_timer, LOOP_NEVER_US);
+	for (int i = 0; i < CONF_CHECKS_MAX; i++)
+		r->checks[i].run = run_abandon(r->checks[i].run);
+	if (r->leaving) {
+		if (!WIFEXITED(wait_status) || WEXITSTATUS(wait_status))
+			log_err("the engine (process %d) ended while it left: %s", (int)pid, how);
+		agent_runner_finish(r);
+		return;
+	}
+	spent = too_many_deaths(r, now_us);
+	log_err("the engine (process %d) ended: %s", (int)pid, how);
+	if (settle_estate(r, !spent)) {
+		agent_runner_start_engine(r, true);
+		return;
+	}
+	r->restart_doublings = spent ? r->restart_doublings + 1 : 0;
+	if (r->restart_doublings > RESTART_DOUBLINGS_MAX)
+		r->restart_doublings = RESTART_DOUBLINGS_MAX;
+	if (!spent) {
+		agent_runner_start_engine(r, false);
+		return;
+	}
+	log_err("the engine has died %d times within %d s: nothing is gone on with, a new one "
+		"starts in %llu s",
+		AGENT_RUNNER_DEATHS_MAX, DEATH_WINDOW_US / 1000000,
+		(unsigned long long)(RESTART_WAIT_US << (r->restart_doublings - 1)) / 1000000);
+	loop_timer_set(r->restart_timer,
+		       now_us + ((uint64_t)RESTART_WAIT_US << (r->restart_doublings - 1)));
+}
+
+/* While it is the runner that holds a new engine back, it feeds the watchdog itself. */
+void agent_runner_on_restart_timer(void *ctx)
+{
+	struct agent_runner *r = ctx;
+
+	if (r->leaving)
+		return;
+	if (r->watchdog_us)
+		notify_service("WATCHDOG=1");
+	agent_runner_start_engine(r, false);
+}
+
+static void hand_over_records(struct agent_runner *r)
+{
+	static uint8_t bytes[AGENT_RECORD_BYTES_MAX];
+
+	for (int i = 0; i < agent_estate_count(r->estate); i++) {
+		const struct agent_estate_entry *entry = agent_estate_at(r->estate, i);
+		struct wire_writer w;
+		size_t size = agent_record_encode(&entry->record, bytes, sizeof bytes);
+
+		wire_writer_init(&w, bytes, sizeof bytes);
+		w.at = size;
+		agent_runner_send(r, RUNNER_MSG_RECORD, &w, -1);
+		w.at = 0;
+		wire_put_u32(&w, entry->record.id);
+		agent_runner_send(r, RUNNER_MSG_SOCKET, &w, entry->socket_fd);
+	}
+	for (int i = 0; i < r->health_count; i++) {
+		struct wire_writer w;
+
+		wire_writer_init(&w, bytes, sizeof bytes);
+		wire_put_string(&w, r->health[i].name, strlen(r->health[i].name));
+		wire_put_u8(&w, r->health[i].state);
+		agent_runner_send(r, RUNNER_MSG_HEALTH, &w, -1);
+	}
+}
+
+/* In the child, which never comes back from here. */
+static _Noreturn void become_engine(const struct agent_runner *r, int channel_fd)
+{
+	struct engine_start start = {
+		.channel_fd = channel_fd, .listen_fd = r->listen_fd, .user = r->user};
+	int keep[] = {channel_fd, r->listen_fd};
+
+	priv_close_fds(keep, sizeof keep / sizeof *keep);
+	log_set_process("engine");
+	agent_runner_logging(r, agent_runner_conf(r));
+	_exit(engine_main(&start));
+}
+
+static int fork_engine(struct agent_runner *r)
+{
+	const struct msg_handlers handlers = {
+		.on_message = on_message, .on_closed = on_closed, .ctx = r};
+	int fds[2], error = msg_pair(fds);
+	pid_t pid;
+
+	if (error)
+		return error;
+	pid = fork();
+	if (!pid)
+		become_engine(r, fds[1]);
+	error = pid < 0 ? -errno : 0;
+	close(fds[1]);
+	if (!error)
+		error = msg_channel_new(r->loop, fds[0], ENGINE_MSG_QUEUE_BYTES, &handlers,
+					&r->channel);
+	if (error) {
+		close(fds[0]);
+		r->channel = NULL;
+	} else {
+		error = loop_child_add(r->loop, pid, on_engine_end, r, &r->engine_child);
+	}
+	if (error) {
+		r->channel = msg_channel_free(r->channel);
+		if (pid > 0) {
+			kill(pid, SIGKILL);
+			waitpid(pid, NULL, 0);
+		}
+		return error;
+	}
+	r->engine = pid;
+	return 0;
+}
+
+void agent_runner_start_engine(struct agent_runner *r, bool resume)
+{
+	uint64_t now_us;
+	int error;
+
+	if (!resume) {
+		agent_runner_sweep(r, agent_runner_conf(r));
+		r->health_count = 0;
+	}
+	error = fork_engine(r);
+	if (error) {
+		log_err("no engine can be started: %s; trying again in a second", strerror(-error));
+		settle_estate(r, false);
+		loop_timer_set(r->restart_timer, loop_now_us(r->loop) + RESTART_WAIT_US);
+		return;
+	}
+	agent_runner_release_before(r, agent_runner_snapshot(r)->conf.number);
+	agent_runner_send_snapshot(r);
+	if (resume)
+		hand_over_records(r);
+	/* From now on the new engine's records count. */
+	agent_runner_send(r, RUNNER_MSG_START, NULL, -1);
+	agent_hooks_repeat(r->hooks);
+	now_us = loop_refresh_us(r->loop);
+	r->beat_us = now_us;
+	r->messages_doubt = 0;
+	r->messages = 1; /* so that the first look at a silent engine is not the last */
+	loop_timer_set(r->beat_timer, now_us + (resume ? r->beat_limit_us : FIRST_BEAT_US));
+}

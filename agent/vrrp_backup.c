@@ -43,7 +43,7 @@ static void rearm(struct vrrp_fsm *fsm, int node, uint64_t arrival_us)
 /* What an advert of a living master means to a backup. arrival_us re-arms master-down; since_us is
  * when the reason to take over, if there is one, came to be. RFC 9568 section 6.4.2 (420) to (470),
  * with two departures: a sick holder is not protected by nopreempt, and gives way after skew time
- * (DESIGN: "nopreempt means: do not take from a healthy holder"); and preempt_delay. */
+ * (nopreempt means: do not take from a healthy holder); and preempt_delay. */
 void vrrp_fsm_judge_master(struct vrrp_fsm *fsm, int node, uint64_t arrival_us, uint64_t since_us)
 {
 	const struct vrrp_peer *peer = &fsm->peers[node];
@@ -116,7 +116,7 @@ static void backup_hears(struct vrrp_fsm *fsm, int node, uint8_t priority, uint6
 
 	if (priority == VRRP_PRIORITY_LEAVE) {
 		/* 6.4.2 (425). From somebody who is not the master it frees nothing. A repeat does
-		 * not begin the wait anew, or a sender that repeats it would block us (X3). */
+		 * not begin the wait anew, or a sender that repeats it would block us. */
 		if (master >= 0 && master != node)
 			return;
 		fsm->down_base_us = min_us(fsm->down_base_us, arrival_us);

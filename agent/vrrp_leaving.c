@@ -21,7 +21,8 @@ void vrrp_fsm_become_leaving(struct vrrp_fsm *fsm, struct vrrp_actions *out)
 }
 
 /* The last word of priority 1 makes a keepalived successor announce again, which reaches those who
- * resolved an address while two nodes held it (X4, X6). Only to a successor that was heard: a
+ * resolved an address while two nodes held it: without that
+ * they were seen to miss the address for 27 s. Only to a successor that was heard: a
  * backup that had not taken over yet would take it for a living master. And only to one that
  * outranks it: at priority 1, as with a failed check of weight 0, it would have to yield to it. */
 static void finish_leaving(struct vrrp_fsm *fsm, struct vrrp_actions *out, enum vrrp_cause cause)
@@ -52,7 +53,7 @@ static void leaving_hears(struct vrrp_fsm *fsm, int node, uint8_t priority, uint
 	}
 	if (fsm->successor >= 0)
 		return;
-	/* It is heard before it answers: 2.5 ms with one address, 11 ms with 200 (X2). */
+	/* It is heard before it answers: 2.5 ms with one address, 11 ms with 200, as measured. */
 	fsm->successor = node;
 	fsm->successor_priority = priority;
 	fsm->repeat_us = VRRP_NEVER_US;
@@ -82,7 +83,7 @@ void vrrp_fsm_step_leaving(struct vrrp_fsm *fsm, const struct vrrp_event *ev,
 			break;
 		}
 		if (fsm->now_us >= fsm->repeat_us) {
-			/* Seen too late it would only hold up who is about to take over (X3). */
+			/* Seen too late it would only hold up who is about to take over. */
 			if (fsm->now_us <= later(fsm->since_us, 2 * VRRP_LEAVE_REPEAT_US))
 				vrrp_fsm_send(fsm, out, VRRP_PRIORITY_LEAVE);
 			fsm->repeat_us = VRRP_NEVER_US;

@@ -139,7 +139,8 @@ static void master_health(struct vrrp_fsm *fsm, const struct vrrp_event *ev,
 	if (!vrrp_fsm_note_health(fsm, ev))
 		return;
 	/* Once for each change of health, then with back-off: resigning whenever sick passed the
-	 * addresses to and fro, resigning once only stranded them (X26). */
+	 * addresses to and fro, resigning once only stranded them: both were
+	 * seen in simulation. */
 	fsm->resign_doublings = 0;
 	fsm->resign_again_us = VRRP_NEVER_US;
 	if (vrrp_fsm_sick(fsm) && fsm->conf.nopreempt) {
@@ -175,7 +176,7 @@ static void win_contention(struct vrrp_fsm *fsm, struct vrrp_actions *out)
 }
 
 /* Who handed over to us has let go by now: whoever resolved an address while both of us held it may
- * have got the other one (X5). */
+ * have got the other one. */
 void vrrp_fsm_hear_last_word(struct vrrp_fsm *fsm, const struct vrrp_event *ev,
 			     struct vrrp_actions *out)
 {

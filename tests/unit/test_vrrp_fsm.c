@@ -466,7 +466,7 @@ static void priority_0_leaves_skew_time(void **state)
 	expect_did("S100 H A TMASTER/master-left");
 }
 
-/* X3: a sender that repeats its priority 0 must not be able to hold us up. */
+/* A sender that repeats its priority 0 must not be able to hold us up. */
 static void a_repeated_priority_0_does_not_begin_the_wait_anew(void **state)
 {
 	(void)state;

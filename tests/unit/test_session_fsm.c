@@ -480,6 +480,18 @@ static void a_peer_without_the_base_gets_the_whole(void **state)
 	assert_closed("the offer had no base that could be missing");
 }
 
+/* sim_session seed 55: it was sent the older head whole, and the newer one after it. */
+static void a_peer_without_the_base_gets_the_newest_head(void **state)
+{
+	(void)state;
+	open_session();
+	heads(5, SESSION_LOCAL_AHEAD, true);
+	heads(6, SESSION_LOCAL_AHEAD, true);
+	need_in(1, SESSION_NEED_MANIFEST);
+	assert_int_equal(find(SESSION_ACT_TRANSFER)->id[0], 6);
+	assert_false(find(SESSION_ACT_TRANSFER)->has_base);
+}
+
 static void a_peer_without_objects_gets_them(void **state)
 {
 	(void)state;
@@ -1003,6 +1015,7 @@ int main(void)
 		test(what_failed_there_is_tried_again_at_the_next_resync),
 		test(an_early_answer_stops_the_sending),
 		test(a_peer_without_the_base_gets_the_whole),
+		test(a_peer_without_the_base_gets_the_newest_head),
 		test(a_peer_without_objects_gets_them),
 		test(a_need_for_nothing_ends_the_session_and_a_late_one_does_not),
 		test(a_transfer_without_an_answer_ends_the_session),

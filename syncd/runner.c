@@ -11,11 +11,9 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <syslog.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "shared/conf.h"
-#include "shared/ctl.h"
 #include "shared/durable.h"
 #include "shared/log.h"
 #include "shared/loop.h"
@@ -28,13 +26,12 @@
 #include "syncd/keeper_msg.h"
 #include "syncd/link.h"
 #include "syncd/runner_commands.h"
+#include "syncd/runner_sockets.h"
 
 #define STOP_WAIT_US (20 * 1000000ull)	 /* for what the keeper has begun */
 #define RESTART_FIRST_US (100 * 1000ull) /* doubles with each death in a row */
 #define RESTART_LAST_US (5 * 1000000ull)
 #define RESTART_CALM_US (60 * 1000000ull)
-#define START_TRIES 50
-#define START_GAP_NS 100000000
 #define KEEPER_SILENCE_US (300 * 1000000ull) /* hashing a large tree takes a while */
 
 enum phase {
@@ -59,13 +56,7 @@ struct runner {
 	struct conf_snapshot next; /* RELOADING */
 	uint32_t numbers;
 
-	int control_fd;
-	char *control_group;
-	char control_path[4096];
-	int listen_fd;
-	struct ip_addr listen_address;
-	uint16_t listen_port;
-
+	struct runner_sockets sockets;
 	struct child keeper, link;
 	struct runner_commands *commands;
 	struct loop_timer *restart;  /* of whatever is missing */
@@ -112,75 +103,6 @@ static int load(struct runner *runner, struct conf_snapshot *ret_snapshot, char 
 		log_err("%s", text);
 	}
 	conf_problems_release(&problems);
-	return r;
-}
-
-/* ---- sockets that need rights ---- */
-
-/* quiet: an address in use is not said, as it is tried again. */
-static int make_control(struct runner *runner, const struct conf *conf, bool quiet)
-{
-	int fd;
-	int r;
-
-	if (runner->control_fd >= 0 && strcmp(runner->control_group, conf->control_group) == 0)
-		return 0;
-	r = ctl_listen(runner->control_path, conf->control_group, &fd);
-	if (r < 0 && !(quiet && r == -EADDRINUSE))
-		log_err("%s: cannot be made: %s%s", runner->control_path, strerror(-r),
-			r == -EADDRINUSE ? "; is another tandem-syncd running in this directory?"
-					 : "");
-	if (r < 0)
-		return r;
-	if (runner->control_fd >= 0)
-		close(runner->control_fd);
-	runner->control_fd = fd;
-	free(runner->control_group);
-	runner->control_group = strdup(conf->control_group);
-	return runner->control_group ? 0 : -ENOMEM;
-}
-
-static int make_listener(struct runner *runner, const struct conf *conf, bool quiet)
-{
-	const struct conf_node *self = &conf->nodes[conf->self];
-	char why[512];
-	int fd;
-	int r;
-
-	if (runner->listen_fd >= 0 && ip_equal(&runner->listen_address, &self->address) &&
-	    runner->listen_port == self->link_port)
-		return 0;
-	r = link_listen(&self->address, self->link_port, &fd, why, sizeof why);
-	if (r < 0 && !(quiet && r == -EADDRINUSE))
-		log_err("%s", why);
-	if (r < 0)
-		return r;
-	if (runner->listen_fd >= 0)
-		close(runner->listen_fd);
-	runner->listen_fd = fd;
-	runner->listen_address = self->address;
-	runner->listen_port = self->link_port;
-	return 0;
-}
-
-/* At start, a runner that was killed may have left a keeper or link behind that is only just being
- * ended by the kernel (it cannot be interrupted while it waits for the disk). */
-static int make_sockets(struct runner *runner)
-{
-	struct timespec gap = {.tv_nsec = START_GAP_NS};
-	int r = 0;
-
-	for (int i = 0; i < START_TRIES; i++) {
-		bool last = i == START_TRIES - 1;
-
-		r = make_control(runner, runner->snapshot.conf, !last);
-		if (r == 0)
-			r = make_listener(runner, runner->snapshot.conf, !last);
-		if (r != -EADDRINUSE)
-			return r;
-		if (!last)
-			nanosleep(&gap, NULL);
-	}
 	return r;
 }
 
@@ -431,14 +353,14 @@ static int start_link(struct runner *runner, int keeper_fd)
 	}
 	pid = fork();
 	if (pid == 0) {
-		int keep[] = {keeper_fd, pair[1], runner->listen_fd};
+		int keep[] = {keeper_fd, pair[1], runner->sockets.listen_fd};
 		struct link_options options = {
 			.conf = conf,
 			.credentials = credentials,
 			.credentials_size = size,
 			.keeper_fd = keeper_fd,
 			.runner_fd = pair[1],
-			.listen_fd = runner->listen_fd,
+			.listen_fd = runner->sockets.listen_fd,
 			.seed = (uint64_t)loop_now_us(runner->loop) ^ (uint64_t)getpid() << 32,
 		};
 
@@ -473,13 +395,13 @@ static int start_keeper(struct runner *runner, int link_fd)
 		return r;
 	pid = fork();
 	if (pid == 0) {
-		int keep[] = {link_fd, pair[1], runner->control_fd, runner->snapshot.fd};
+		int keep[] = {link_fd, pair[1], runner->sockets.control_fd, runner->snapshot.fd};
 		struct keeper_options options = {
 			.snapshot = &runner->snapshot,
 			.state_dir = runner->options->state_dir,
 			.runner_fd = pair[1],
 			.link_fd = link_fd,
-			.control_fd = runner->control_fd,
+			.control_fd = runner->sockets.control_fd,
 		};
 
 		enter_child(runner, "keeper", parent);
@@ -505,9 +427,7 @@ static void start_missing(void *ctx)
 	loop_timer_set(runner->restart, LOOP_NEVER_US);
 	if (runner->phase != RUNNING)
 		return;
-	r = make_control(runner, runner->snapshot.conf, false);
-	if (r == 0)
-		r = make_listener(runner, runner->snapshot.conf, false);
+	r = runner_sockets_make(&runner->sockets, runner->snapshot.conf);
 	if (r == 0)
 		r = msg_pair(pair);
 	if (r < 0) {
@@ -682,8 +602,6 @@ int runner_main(const struct runner_options *options)
 {
 	struct runner runner = {
 		.options = options,
-		.control_fd = -1,
-		.listen_fd = -1,
 		.next = {.fd = -1},
 	};
 	struct loop_signal *hangup = NULL, *terminate = NULL, *interrupt = NULL;
@@ -717,8 +635,7 @@ int runner_main(const struct runner_options *options)
 			scratch, strerror(-r));
 		return EXIT_FAILURE;
 	}
-	snprintf(runner.control_path, sizeof runner.control_path, "%s/syncd.sock",
-		 options->run_dir);
+	runner_sockets_init(&runner.sockets, options->run_dir);
 	if (check_key(&runner) < 0)
 		return EXIT_FAILURE;
 
@@ -739,7 +656,7 @@ int runner_main(const struct runner_options *options)
 	if (r == 0)
 		r = runner_commands_new(runner.loop, scratch, &runner.commands);
 	if (r == 0)
-		r = make_sockets(&runner);
+		r = runner_sockets_make_first(&runner.sockets, runner.snapshot.conf);
 	if (r == 0) {
 		log_info("%s of cluster %s, snapshot %u", runner.snapshot.node,
 			 runner.snapshot.conf->cluster, runner.snapshot.number);
@@ -763,13 +680,7 @@ int runner_main(const struct runner_options *options)
 	loop_timer_free(runner.patience);
 	loop_timer_free(runner.restart);
 	loop_free(runner.loop);
-	if (runner.control_fd >= 0) {
-		close(runner.control_fd);
-		unlink(runner.control_path);
-	}
-	if (runner.listen_fd >= 0)
-		close(runner.listen_fd);
-	free(runner.control_group);
+	runner_sockets_release(&runner.sockets);
 	if (runner.next.conf)
 		conf_snapshot_release(&runner.next);
 	conf_snapshot_release(&runner.snapshot);

@@ -196,11 +196,27 @@ static const char *own_interface(const struct conf *conf, const struct conf_vrrp
 }
 
 struct look {
+	const struct agent_estate *estate; /* what its records name stays */
 	const struct claims *claims;
 	const struct conf *conf;
 	struct claims *present; /* collects, instead of removing */
 	bool keeps_protocol;
 };
+
+static bool is_recorded(const struct agent_estate *estate, int ifindex,
+			const struct ip_prefix *prefix)
+{
+	for (int i = 0; i < estate->count; i++) {
+		const struct agent_record *record = &estate->entries[i]->record;
+
+		for (int j = 0; j < record->addresses_count; j++)
+			if (record->addresses[j].ifindex == ifindex &&
+			    record->addresses[j].prefix.prefix_len == prefix->prefix_len &&
+			    ip_equal(&record->addresses[j].prefix.addr, &prefix->addr))
+				return true;
+	}
+	return false;
+}
 
 static bool is_mine(void *ctx, int ifindex, const struct ip_prefix *prefix, uint8_t protocol)
 {
@@ -212,6 +228,8 @@ static bool is_mine(void *ctx, int ifindex, const struct ip_prefix *prefix, uint
 	/* With the mark, the mark decides; and the file or the configuration says that it is this
 	 * agent's and not that of another cluster on the same host. */
 	if (look->keeps_protocol && protocol != ADDRESS_PROTOCOL)
+		return false;
+	if (is_recorded(look->estate, ifindex, prefix))
 		return false;
 	if (is_claimed(look->claims, ifname, &prefix->addr))
 		return true;
@@ -232,8 +250,10 @@ static bool is_mine(void *ctx, int ifindex, const struct ip_prefix *prefix, uint
 
 int agent_estate_sweep(struct agent_estate *estate, const struct conf *conf)
 {
-	struct look look = {
-		.claims = &estate->claims, .conf = conf, .keeps_protocol = netmon_keeps_protocol()};
+	struct look look = {.estate = estate,
+			    .claims = &estate->claims,
+			    .conf = conf,
+			    .keeps_protocol = netmon_keeps_protocol()};
 
 	return address_sweep(estate->port, is_mine, &look);
 }

@@ -33,7 +33,8 @@ struct agent_estate_entry {
 int agent_estate_new(const char *run_dir, struct agent_estate **ret_estate);
 struct agent_estate *agent_estate_free(struct agent_estate *estate);
 
-/* Takes off every address of ours; only when no engine runs. Returns how many, or -errno. */
+/* Takes off every address of ours that no record names (an engine may die between adding one and
+ * saying so); only when no engine runs. Returns how many, or -errno. */
 int agent_estate_sweep(struct agent_estate *estate, const struct conf *conf);
 /* Says durably that an engine may add the addresses of conf. keep_old: those of the snapshots
  * before it may still be there as well. */

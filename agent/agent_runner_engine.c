@@ -449,10 +449,9 @@ void agent_runner_start_engine(struct agent_runner *r, bool resume)
 	uint64_t now_us;
 	int error;
 
-	if (!resume) {
-		agent_runner_sweep(r, agent_runner_conf(r));
+	agent_runner_sweep(r, agent_runner_conf(r));
+	if (!resume)
 		r->health_count = 0;
-	}
 	error = fork_engine(r);
 	if (error) {
 		log_err("no engine can be started: %s; trying again in a second", strerror(-error));

@@ -292,7 +292,7 @@ static void carry_out(struct engine_router *router, const struct vrrp_action *ac
 		engine_soon(router->engine);
 		break;
 	case VRRP_ACTION_TYPES:
-		assert(!"an action");
+		assert(false);
 	}
 }
 

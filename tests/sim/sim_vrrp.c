@@ -919,9 +919,14 @@ static void await_resignations(void)
 {
 	const uint64_t interval_us = longest_interval_us();
 
-	for (int i = 0; i < world.count; i++)
-		while (is_master(i) && !world.nodes[i].foreign && world.nodes[i].oracle.resigned_us)
-			run(world.now_us + 3 * interval_us);
+	for (int i = 0; i < world.count; i++) {
+		const struct node *node = &world.nodes[i];
+
+		while (is_master(i) && !node->foreign && node->oracle.resign_last_us &&
+		       local_us(node) < node->oracle.resign_last_us +
+						oracle_succession_us(&node->fsm) + 2 * interval_us)
+			run(world.now_us + interval_us);
+	}
 }
 
 static int find_holder(void)

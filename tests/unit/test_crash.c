@@ -184,7 +184,8 @@ static int count_differences(const struct tree *wanted, const struct tree *live,
 	return count;
 }
 
-static void check(unsigned round, const char *edited)
+/* Returns whether the new generation is the one that is live. */
+static bool check(unsigned round, const char *edited)
 {
 	struct store_journal journal;
 	uint8_t head[32];
@@ -213,11 +214,12 @@ static void check(unsigned round, const char *edited)
 	tree_free(known);
 	tree_free(live);
 	node_close(&web1);
+	return is_new;
 }
 
 static void end_everywhere(const char *edited, int expected, unsigned step)
 {
-	unsigned killed_at = 1, calls, rounds = 0, seed = 1;
+	unsigned killed_at = 1, calls, rounds = 0, seed = 1, old_count = 0, new_count = 0;
 	int status;
 	for (;; killed_at += step, rounds++) {
 		reset(edited);
@@ -231,10 +233,16 @@ static void end_everywhere(const char *edited, int expected, unsigned step)
 			(void)run_killed(child_recovers, edited, 1 + (seed >> 16) % 300, &there);
 		}
 		assert_int_equal(run_killed(child_recovers, edited, UINT32_MAX, &calls), 0);
-		check(killed_at, edited);
+		if (check(killed_at, edited))
+			new_count++;
+		else
+			old_count++;
 	}
 	assert_int_equal(status, expected);
-	check(killed_at, edited);
+	(void)check(killed_at, edited);
+	/* Before the journal is written nothing has happened; after it, recovery completes. */
+	assert_true(old_count > 5);
+	assert_int_equal(new_count > rounds / 2, edited == NULL);
 	assert_true(rounds > 20);
 	printf("figure: ended at %u points of a commit%s, recovered whole each time\n", rounds,
 	       edited ? " that meets a local edit" : "");

@@ -541,8 +541,10 @@ int commit_run(struct store *store, const char *mirror, struct stage *stage,
 	start_result(&result, stage->id);
 	int rc = open_journal(&run);
 	if (rc < 0) {
-		commit_result_release(&result);
-		return rc;
+		/* Nothing has been touched: the reason is in the fault. */
+		result.outcome = COMMIT_FAILED;
+		*ret_result = result;
+		return 0;
 	}
 	/* From here on an editor may hold what lies in the stage. */
 	stage->committed = true;

@@ -48,7 +48,7 @@ struct commit_note {
 struct commit_result {
 	enum commit_outcome outcome;
 	uint8_t id[GENERATION_ID_BYTES]; /* of the journal: what was to become live */
-	struct tree *live;		 /* COMMIT_LIVE: the new live tree with its sights */
+	struct tree *live;		 /* the live tree now with its sights; NULL: as it was */
 	struct commit_note *notes;
 	size_t notes_count, notes_dropped;
 	uint64_t exchange_us; /* from the first rename to the last: how long a reader could see a
@@ -56,9 +56,9 @@ struct commit_result {
 };
 void commit_result_release(struct commit_result *result);
 
-/* 0 for every outcome that leaves a whole tree. A negative errno: the journal could not be written
- * (nothing has happened), or could not be closed, or undoing failed as well: the journal is still
- * there and recovery goes on from it. */
+/* 0 for every outcome that leaves a whole tree and no journal (the fault says why where it is
+ * COMMIT_FAILED). A negative errno: the journal could not be closed, or undoing failed as well: the
+ * journal is still there and recovery goes on from it. */
 int commit_run(struct store *store, const char *mirror, struct stage *stage,
 	       struct commit_result *ret_result, struct fault *fault);
 

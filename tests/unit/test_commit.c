@@ -658,6 +658,25 @@ static void each_mount_has_its_own_stage(void **state)
 	node_open(node);
 }
 
+static void a_database_that_takes_no_journal_leaves_everything_as_it_is(void **state)
+{
+	struct node *node = *state;
+	struct tree *from, *to;
+	struct commit_result result;
+	uint8_t id[32] = {9};
+	struct stage *stage = stage_change(node, &from, &to, make_second);
+	/* One that was never closed is in the way. */
+	struct store_journal journal = {.mirror = MIRROR, .from = from, .to = to};
+	memcpy(journal.id, id, sizeof id);
+	assert_int_equal(store_journal_put(node->store, &journal), 0);
+	assert_int_equal(commit_run(node->store, MIRROR, stage, &result, &node->fault), 0);
+	assert_int_equal(result.outcome, COMMIT_FAILED);
+	assert_non_null(strstr(node->fault.text, "cannot write the journal"));
+	assert_live(node, from);
+	finish(stage, from, to, &result);
+	assert_no_stage(node);
+}
+
 /* ---- owners ---- */
 
 /* The manifest's owner has a name that leads to another number here than the file has: an account
@@ -711,6 +730,7 @@ int main(void)
 		T(a_full_disk_refuses_and_leaves_the_old_tree),
 		T(a_disk_without_inodes_refuses_and_leaves_the_old_tree),
 		T(each_mount_has_its_own_stage),
+		T(a_database_that_takes_no_journal_leaves_everything_as_it_is),
 		T(an_owner_whose_name_means_another_number_here_is_no_edit),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -475,7 +475,7 @@ static void a_manifest_has_a_ceiling(void **state)
 		for (int i = 0; i < ENTRY_PATH_BYTES_MAX; i++)
 			longest[i] = i % 200 == 0 ? '/' : 'l';
 		longest[ENTRY_PATH_BYTES_MAX] = '\0';
-		sprintf(longest + ENTRY_PATH_BYTES_MAX - 8, "%08d", added);
+		snprintf(longest + ENTRY_PATH_BYTES_MAX - 8, 9, "%08d", added % 100000000);
 		e = make(ENTRY_FILE, longest);
 		rc = tree_add(tree, &e);
 		added += rc == 0;

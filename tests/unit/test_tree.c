@@ -469,13 +469,14 @@ static void a_manifest_has_a_ceiling(void **state)
 	tree_free(tree);
 	/* And in bytes. */
 	tree = tree_new();
-	char *longest = malloc(ENTRY_PATH_BYTES_MAX + 1);
+	char *longest = malloc(ENTRY_PATH_BYTES_MAX + 1), tail[16];
 	int rc = 0, added = 0;
 	while (rc == 0) {
 		for (int i = 0; i < ENTRY_PATH_BYTES_MAX; i++)
 			longest[i] = i % 200 == 0 ? '/' : 'l';
 		longest[ENTRY_PATH_BYTES_MAX] = '\0';
-		snprintf(longest + ENTRY_PATH_BYTES_MAX - 8, 9, "%08d", added % 100000000);
+		snprintf(tail, sizeof tail, "%08d", added);
+		memcpy(longest + ENTRY_PATH_BYTES_MAX - 8, tail, 8);
 		e = make(ENTRY_FILE, longest);
 		rc = tree_add(tree, &e);
 		added += rc == 0;

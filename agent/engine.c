@@ -190,6 +190,8 @@ static void on_soon(void *ctx)
 	bool look = engine->look_due, stopped = false;
 
 	engine->look_due = false;
+	if (look)
+		engine_checks_look(engine);
 	for (struct engine_router *router = engine->routers; router; router = router->next) {
 		if (look)
 			engine_router_look(router);
@@ -197,6 +199,8 @@ static void on_soon(void *ctx)
 			router->address_lost = false;
 			engine_router_event(router, VRRP_EV_ADDRESS_LOST);
 		}
+		if (router->health_due && router->started && !router->stopped)
+			engine_router_health(router);
 		stopped = stopped || router->stopped;
 	}
 	if (stopped)

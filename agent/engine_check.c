@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -56,6 +57,14 @@ int engine_check_new(struct engine *engine, struct agent_snapshot *snapshot, int
 				    .rise = check->conf->rise,
 				    .init_fail = check->conf->init_fail};
 	health_fsm_init(&check->health, &conf, loop_now_us(engine->loop));
+	if (check->conf->kind == CONF_CHECK_NAMED)
+		error = engine_named_new(check, &check->named);
+	else if (check->conf->kind == CONF_CHECK_FILE)
+		error = engine_file_new(check, &check->file);
+	if (error) {
+		engine_check_free(check);
+		return error;
+	}
 	*ret_check = check;
 	return 0;
 }
@@ -73,6 +82,8 @@ struct engine_check *engine_check_free(struct engine_check *check)
 	if (!check)
 		return NULL;
 	forget_process(check);
+	engine_named_free(check->named);
+	engine_file_free(check->file);
 	loop_timer_free(check->timer);
 	agent_snapshot_drop(check->snapshot);
 	free(check);
@@ -94,8 +105,16 @@ static bool same_text(const char *a, const char *b)
 
 bool engine_check_is(const struct engine_check *check, const struct conf_check *conf)
 {
+	const int self = check->snapshot->conf.conf->self;
+
 	return check->conf->kind == conf->kind && same_text(check->conf->name, conf->name) &&
 	       same_text(check->conf->process, conf->process) &&
+	       same_text(check->conf->process_name, conf->process_name) &&
+	       check->conf->quorum == conf->quorum &&
+	       same_text(check->conf->interfaces[self], conf->interfaces[self]) &&
+	       same_text(check->conf->file, conf->file) &&
+	       same_text(check->conf->instance, conf->instance) &&
+	       check->conf->instance_state == conf->instance_state &&
 	       same_text(check->conf->script.text, conf->script.text) &&
 	       same_text(check->conf->script.user, conf->script.user);
 }
@@ -115,12 +134,60 @@ void engine_check_reload(struct engine_check *check, struct agent_snapshot *snap
 				    .init_fail = check->conf->init_fail};
 	health_fsm_reconfigure(&check->health, &conf);
 	latest_us = loop_now_us(check->engine->loop) + check->conf->interval_us;
-	if (next_us > latest_us)
+	if (next_us != LOOP_NEVER_US && next_us > latest_us)
 		loop_timer_set(check->timer, latest_us);
 	agent_snapshot_drop(old);
 }
 
-static void result(struct engine_check *check, enum health_result what)
+bool engine_check_is_fault(const struct engine_router *router, const struct conf_track *track)
+{
+	const struct conf *conf = router->snapshot->conf.conf;
+
+	return conf->checks[track->check].kind == CONF_CHECK_INTERFACE && track->weight == 0;
+}
+
+const struct engine_check *engine_check_fault(const struct engine_router *router)
+{
+	for (int i = 0; i < router->conf->tracks_count; i++) {
+		const struct conf_track *track = &router->conf->tracks[i];
+		const struct engine_check *check;
+
+		if (!engine_check_is_fault(router, track))
+			continue;
+		check = engine_check_find(router->engine,
+					  router->snapshot->conf.conf->checks[track->check].name);
+		if (check && check->health.state == (track->reverse ? HEALTH_UP : HEALTH_DOWN))
+			return check;
+	}
+	return NULL;
+}
+
+void engine_check_weigh(struct engine_check *check)
+{
+	struct engine *engine = check->engine;
+
+	if (engine->applying)
+		return;
+	for (struct engine_router *router = engine->routers; router; router = router->next) {
+		if (!router->started || router->stopped ||
+		    !engine_router_tracks(router, check->conf->name))
+			continue;
+		/* Not at once: the router whose state the check follows is in the middle of a
+		 * step, and a router that looks may well be the same one. */
+		if (check->conf->kind == CONF_CHECK_INTERFACE) {
+			engine->look_due = true;
+			engine_soon(engine);
+		}
+		if (check->conf->kind == CONF_CHECK_INSTANCE) {
+			router->health_due = true;
+			engine_soon(engine);
+		} else {
+			engine_router_health(router);
+		}
+	}
+}
+
+void engine_check_result(struct engine_check *check, enum health_result what)
 {
 	struct engine *engine = check->engine;
 	enum health_state before = check->health.state;
@@ -135,12 +202,7 @@ static void result(struct engine_check *check, enum health_result what)
 	wire_put_string(&w, check->conf->name, strlen(check->conf->name));
 	wire_put_u8(&w, (uint8_t)check->health.state);
 	engine_tell(engine, ENGINE_MSG_HEALTH, &w, -1);
-	if (engine->applying)
-		return;
-	for (struct engine_router *router = engine->routers; router; router = router->next)
-		if (router->started && !router->stopped &&
-		    engine_router_tracks(router, check->conf->name))
-			engine_router_health(router);
+	engine_check_weigh(check);
 }
 
 /* ---- a process, by its pid file ---- */
@@ -245,7 +307,7 @@ static bool is_younger(const struct pid_file *file, const struct process *proces
 	return started_ns > (int64_t)(file->mtime_ns + STALE_SLACK_NS);
 }
 
-static bool has_ended(int pidfd)
+bool engine_check_ended(int pidfd)
 {
 	struct pollfd ready = {.fd = pidfd, .events = POLLIN};
 
@@ -275,7 +337,7 @@ static enum health_result look_at_process(struct engine_check *check)
 		forget_process(check);
 		return HEALTH_FAILED;
 	}
-	if (check->pidfd >= 0 && check->pid == file.pid && !has_ended(check->pidfd))
+	if (check->pidfd >= 0 && check->pid == file.pid && !engine_check_ended(check->pidfd))
 		return HEALTH_OK;
 	forget_process(check);
 	pidfd = (int)syscall(SYS_pidfd_open, file.pid, 0);
@@ -288,7 +350,7 @@ static enum health_result look_at_process(struct engine_check *check)
 	error = read_process(file.pid, &process);
 	/* The descriptor came first: what it refers to is what was just read about, or has ended.
 	 */
-	if (error || has_ended(pidfd)) {
+	if (error || engine_check_ended(pidfd)) {
 		snprintf(check->detail, sizeof check->detail, "%s names process %d: it has ended",
 			 check->conf->process, file.pid);
 		close(pidfd);
@@ -320,9 +382,11 @@ static void run_process_check(struct engine_check *check)
 {
 	uint64_t now_us = loop_now_us(check->engine->loop);
 	uint64_t wait_us = check->conf->interval_us;
-	enum health_result what = look_at_process(check);
+	enum health_result what = check->conf->kind == CONF_CHECK_NAMED
+					  ? engine_named_look(check->named)
+					  : look_at_process(check);
 
-	result(check, what);
+	engine_check_result(check, what);
 	/* Failed, and not yet counted as failed: it was seen to die. */
 	if (what != HEALTH_OK && check->health.state == HEALTH_UP && RECHECK_US < wait_us)
 		wait_us = RECHECK_US;
@@ -372,19 +436,127 @@ void engine_check_done(struct engine_check *check, enum engine_check_outcome out
 
 	check->run = 0;
 	snprintf(check->detail, sizeof check->detail, "%s", words);
-	result(check, results[outcome]);
+	engine_check_result(check, results[outcome]);
 }
 
-/* ---- either ---- */
+/* ---- a number in a file ---- */
+
+static void run_file_check(struct engine_check *check)
+{
+	const int32_t before = check->value;
+	const enum health_state state = check->health.state;
+	enum health_result what = engine_file_look(check->file);
+
+	/* Where the kernel tells of no change (NFS, /proc), looking again has to do. */
+	loop_timer_set(check->timer, loop_now_us(check->engine->loop) + check->conf->interval_us);
+	engine_check_result(check, what);
+	if (check->value == before)
+		return;
+	log_notice("check %s: %s", check->conf->name, check->detail);
+	if (check->health.state == state)
+		engine_check_weigh(check);
+}
+
+/* ---- an interface ---- */
+
+static void run_interface_check(struct engine_check *check)
+{
+	const char *name = check->conf->interfaces[check->snapshot->conf.conf->self];
+	const struct netmon_link *link = netmon_link_by_name(check->engine->netmon, name);
+	const bool up = link && link->up;
+
+	snprintf(check->detail, sizeof check->detail, "interface %s %s", name,
+		 up	? "is up"
+		 : link ? "is down"
+			: "does not exist");
+	engine_check_result(check, up ? HEALTH_OK : HEALTH_FAILED);
+}
+
+void engine_checks_look(struct engine *engine)
+{
+	for (struct engine_check *check = engine->checks; check; check = check->next)
+		if (check->conf->kind == CONF_CHECK_INTERFACE)
+			run_interface_check(check);
+}
+
+/* ---- another router ---- */
+
+static bool is_well(enum conf_instance_state wanted, enum vrrp_state state)
+{
+	switch (wanted) {
+	case CONF_INSTANCE_MASTER:
+		return state == VRRP_MASTER;
+	case CONF_INSTANCE_BACKUP:
+		return state == VRRP_BACKUP;
+	case CONF_INSTANCE_ALIVE:
+		break;
+	}
+	return state != VRRP_FAULT;
+}
+
+static void judge_state(struct engine_check *check, enum vrrp_state state)
+{
+	snprintf(check->detail, sizeof check->detail, "%s is %s", check->conf->instance,
+		 vrrp_fsm_state_name(state));
+	engine_check_result(check, is_well(check->conf->instance_state, state) ? HEALTH_OK
+									       : HEALTH_FAILED);
+}
+
+void engine_checks_state(struct engine *engine, const struct engine_router *router)
+{
+	/* On its way out it says nothing of what will be in its place. */
+	if (router->leaving)
+		return;
+	for (struct engine_check *check = engine->checks; check; check = check->next)
+		if (check->conf->kind == CONF_CHECK_INSTANCE &&
+		    !strcmp(check->conf->instance, router->conf->name))
+			judge_state(check, router->fsm.state);
+}
+
+static void run_instance_check(struct engine_check *check)
+{
+	const struct conf *conf = check->snapshot->conf.conf;
+
+	for (const struct engine_router *router = check->engine->routers; router;
+	     router = router->next)
+		if (!router->leaving && router->fsm.state != VRRP_INIT &&
+		    !strcmp(check->conf->instance, router->conf->name)) {
+			judge_state(check, router->fsm.state);
+			return;
+		}
+	if (conf->vrrps[check->conf->vrrp].priorities[conf->self])
+		return; /* it has not begun: its first state is told */
+	snprintf(check->detail, sizeof check->detail, "%s does not take part on this node",
+		 check->conf->instance);
+	engine_check_result(check, HEALTH_FAILED);
+}
+
+/* ---- any ---- */
 
 static void on_timer(void *ctx)
 {
 	struct engine_check *check = ctx;
 
-	if (check->conf->kind == CONF_CHECK_PROCESS)
+	switch (check->conf->kind) {
+	case CONF_CHECK_PROCESS:
+	case CONF_CHECK_NAMED:
 		run_process_check(check);
-	else
+		break;
+	case CONF_CHECK_SCRIPT:
 		run_script_check(check);
+		break;
+	case CONF_CHECK_INTERFACE:
+		run_interface_check(check);
+		break;
+	case CONF_CHECK_FILE:
+		run_file_check(check);
+		break;
+	case CONF_CHECK_INSTANCE:
+		run_instance_check(check);
+		break;
+	case CONF_CHECK_KINDS:
+		assert(!"a kind of check");
+	}
 }
 
 void engine_check_start(struct engine_check *check)

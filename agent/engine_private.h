@@ -7,7 +7,9 @@
  *   engine_router.c  one virtual router: its conf, its events, its actions
  *   engine_packets.c its socket: what comes in, what goes out
  *   engine_vips.c    its addresses, and the wire on which they are announced
- *   engine_check.c   one check
+ *   engine_check.c   one check: its life, pid files, scripts, interfaces, other routers
+ *   engine_named.c   a check's processes by their name
+ *   engine_file.c    a check's file with a number
  *   engine_status.c  what `status` answers
  */
 #ifndef TANDEM_ENGINE_PRIVATE_H
@@ -95,7 +97,7 @@ struct engine_router {
 
 	/* What befell while actions were carried out; told to the core after them. */
 	bool stepping, send_failed, hold_failed, address_lost, announced;
-	bool record_due;
+	bool record_due, health_due;
 	bool started;
 	bool leaving; /* out of the configuration, or the agent stops */
 	bool stopped;
@@ -113,6 +115,11 @@ struct engine_check {
 	char detail[ENGINE_DETAIL_BYTES];
 	/* script */
 	uint32_t run; /* 0: none */
+	/* file */
+	struct engine_file *file;
+	int32_t value;
+	/* process_name */
+	struct engine_named *named;
 	/* process */
 	int pidfd; /* -1: none is watched */
 	struct loop_fd *source;
@@ -237,6 +244,31 @@ void engine_check_start(struct engine_check *check);
 void engine_check_done(struct engine_check *check, enum engine_check_outcome outcome,
 		       const char *words);
 struct engine_check *engine_check_find(const struct engine *engine, const char *name);
+/* Takes in what a look has found: tells the routers that track the check if anything changed for
+ * them. check->detail says it in words. */
+void engine_check_result(struct engine_check *check, enum health_result what);
+/* The routers that track the check rank themselves anew. */
+void engine_check_weigh(struct engine_check *check);
+/* An interface may have changed: the checks of interfaces look. */
+void engine_checks_look(struct engine *engine);
+/* The router is in another state now. */
+void engine_checks_state(struct engine *engine, const struct engine_router *router);
+bool engine_check_ended(int pidfd);
+/* Does its failure mean FAULT, and no rank? */
+bool engine_check_is_fault(const struct engine_router *router, const struct conf_track *track);
+/* Why a router that tracks checks without a weight of interfaces cannot run; NULL: it can. */
+const struct engine_check *engine_check_fault(const struct engine_router *router);
+
+/* engine_named.c */
+int engine_named_new(struct engine_check *check, struct engine_named **ret_named);
+struct engine_named *engine_named_free(struct engine_named *named);
+enum health_result engine_named_look(struct engine_named *named);
+
+/* engine_file.c */
+int engine_file_new(struct engine_check *check, struct engine_file **ret_file);
+struct engine_file *engine_file_free(struct engine_file *file);
+/* Reads it, into check->value. */
+enum health_result engine_file_look(struct engine_file *file);
 
 /* engine_status.c */
 json_t *engine_status(const struct engine *engine);

@@ -72,7 +72,7 @@ static void make_conf(const struct agent_snapshot *snapshot, const struct conf_v
 		      const struct vrrp_wire_conf *wire, struct vrrp_conf *ret_conf)
 {
 	const struct conf *conf = conf_of(snapshot);
-	int weights[CONF_TRACKS_MAX];
+	int weights[CONF_TRACKS_MAX], weights_count = 0;
 
 	*ret_conf = (struct vrrp_conf){
 		.version = (uint8_t)v->version,
@@ -86,15 +86,17 @@ static void make_conf(const struct agent_snapshot *snapshot, const struct conf_v
 		.garp_master_delay_us = v->garp_master_delay_us,
 		.garp_master_refresh_us = v->garp_master_refresh_us,
 	};
+	/* The number in a file is no part of what the others may expect. */
 	for (int i = 0; i < v->tracks_count; i++)
-		weights[i] = v->tracks[i].weight;
+		if (conf->checks[v->tracks[i].check].kind != CONF_CHECK_FILE)
+			weights[weights_count++] = v->tracks[i].weight;
 	for (int i = 0; i < conf->nodes_count; i++) {
 		if (!v->priorities[i])
 			continue;
 		ret_conf->nodes[i] = (struct vrrp_node){
 			.address = wire->nodes[i],
 			.priority = health_fsm_full_priority((uint8_t)v->priorities[i], weights,
-							     v->tracks_count),
+							     weights_count),
 			/* Who takes no part in replication is not tandem: see conf.h. */
 			.foreign = conf->nodes[i].pins_count == 0,
 		};
@@ -231,6 +233,7 @@ static void do_transition(struct engine_router *router, const struct vrrp_action
 	if (to == VRRP_FAULT && *router->trouble)
 		log_warn("%s: %s", router->conf->name, router->trouble);
 	router->record_due = true;
+	engine_checks_state(router->engine, router);
 	switch (to) {
 	case VRRP_BACKUP:
 		tell_hook(router, ENGINE_HOOK_BACKUP);
@@ -391,6 +394,7 @@ static bool find_source(struct engine_router *router, struct ip_addr *ret_source
 
 static bool is_usable(struct engine_router *router, const struct netmon_link *link)
 {
+	const struct engine_check *fault;
 	struct ip_addr source;
 	char text[IP_TEXT_MAX];
 	int self = router->wire.self, error;
@@ -420,6 +424,13 @@ static bool is_usable(struct engine_router *router, const struct netmon_link *li
 				 strerror(-error));
 			return false;
 		}
+	}
+	/* Last: so the socket is there, and a priority 0 can still be sent. */
+	fault = engine_check_fault(router);
+	if (fault) {
+		snprintf(router->trouble, sizeof router->trouble, "the check %s has failed: %.100s",
+			 fault->conf->name, fault->detail);
+		return false;
 	}
 	router->trouble[0] = '\0';
 	return true;
@@ -485,9 +496,19 @@ void engine_router_health(struct engine_router *router)
 		const char *name = conf_of(router->snapshot)->checks[v->tracks[i].check].name;
 		const struct engine_check *check = engine_check_find(router->engine, name);
 
-		tracks[i].state = check ? check->health.state : HEALTH_UNDETERMINED;
-		tracks[i].weight = v->tracks[i].weight;
+		tracks[i] = (struct health_track){
+			.state = check ? check->health.state : HEALTH_UNDETERMINED,
+			.weight = v->tracks[i].weight,
+			.reverse = v->tracks[i].reverse,
+			.valued = check && check->conf->kind == CONF_CHECK_FILE,
+			.value = check ? check->value : 0,
+		};
+		/* Its failure is FAULT, which has no rank. */
+		if (check && engine_check_is_fault(router, &v->tracks[i]) &&
+		    check->health.state != HEALTH_UNDETERMINED)
+			tracks[i].state = v->tracks[i].reverse ? HEALTH_DOWN : HEALTH_UP;
 	}
+	router->health_due = false;
 	rank = health_fsm_rank((uint8_t)v->priorities[router->wire.self], tracks, v->tracks_count);
 	ev.u.health.priority = rank.priority;
 	ev.u.health.undetermined = rank.undetermined;

@@ -194,10 +194,12 @@ static json_t *check_object(const struct engine_check *check)
 {
 	json_t *object =
 		json_pack("{s:s s:s s:s s:i s:o}", "name", check->conf->name, "kind",
-			  check->conf->kind == CONF_CHECK_PROCESS ? "process" : "script", "state",
+			  conf_check_kind_name(check->conf->kind), "state",
 			  health_fsm_state_name(check->health.state), "weight", check->conf->weight,
 			  "since_us", age(check->engine, check->health.since_us));
 
+	if (check->conf->kind == CONF_CHECK_FILE)
+		json_object_set_new(object, "value", json_integer(check->value));
 	json_object_set_new(object, "detail", ctl_text(check->detail, strlen(check->detail)));
 	json_object_set_new(object, "age_us",
 			    check->health.last_us ? age(check->engine, check->health.last_us)

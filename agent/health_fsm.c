@@ -60,6 +60,21 @@ static uint8_t clamp(int priority)
 	return priority > 254 ? 254 : (uint8_t)priority;
 }
 
+/* What the number in a file adds; false if it decides alone. */
+static bool weigh_value(const struct health_track *track, int *sum)
+{
+	int64_t product = (int64_t)track->value * track->weight;
+
+	if (track->weight == 0)
+		return (track->value != 0) == track->reverse;
+	if (track->reverse)
+		product = -product;
+	if (product <= -HEALTH_VALUE_MAX)
+		return false;
+	*sum += product > HEALTH_VALUE_MAX ? HEALTH_VALUE_MAX : (int)product;
+	return true;
+}
+
 struct health_rank health_fsm_rank(uint8_t priority, const struct health_track *tracks, int count)
 {
 	struct health_rank rank = {.priority = priority};
@@ -68,11 +83,16 @@ struct health_rank health_fsm_rank(uint8_t priority, const struct health_track *
 
 	assert(priority > 0 && count >= 0 && count <= HEALTH_TRACKS_MAX);
 	for (int i = 0; i < count; i++) {
-		const bool down = tracks[i].state == HEALTH_DOWN;
+		const enum health_state bad = tracks[i].reverse ? HEALTH_UP : HEALTH_DOWN;
+		const bool down = tracks[i].state == bad;
 
 		if (tracks[i].state == HEALTH_UNDETERMINED)
 			rank.undetermined = true;
-		if (tracks[i].weight > 0) {
+		if (tracks[i].valued) {
+			if (tracks[i].state == HEALTH_DOWN ||
+			    (tracks[i].state == HEALTH_UP && !weigh_value(&tracks[i], &sum)))
+				lowest = true;
+		} else if (tracks[i].weight > 0) {
 			full += tracks[i].weight;
 			sum += down ? 0 : tracks[i].weight;
 		} else if (tracks[i].weight < 0) {

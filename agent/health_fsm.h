@@ -26,6 +26,9 @@
 
 #define HEALTH_TRACKS_MAX 16
 #define HEALTH_WEIGHT_MAX 253
+/* A value of a file that takes so much is a failure that decides alone; one that gives more gives
+ * no more than this (keepalived's limits). */
+#define HEALTH_VALUE_MAX 254
 #define HEALTH_RANK_LOWEST 1
 
 enum health_result {
@@ -62,7 +65,10 @@ bool health_fsm_result(struct health_fsm *fsm, enum health_result result, uint64
 
 struct health_track {
 	enum health_state state;
-	int weight; /* -253..253 */
+	int weight;   /* -253..253 */
+	bool reverse; /* well counts as failed and failed as well; a value counts against */
+	bool valued;  /* of a file: value times weight is added while the state is up */
+	int32_t value;
 };
 
 struct health_rank {
@@ -72,8 +78,11 @@ struct health_rank {
 };
 
 /* priority: as configured, 1..255. Weights below 0 are subtracted while their check is down,
- * weights above 0 are added unless it is down (an undetermined check counts as up). The sum is
- * clamped to 1..254; 255 ignores weights other than 0.
+ * weights above 0 are added unless it is down (an undetermined check counts as up). A value is
+ * multiplied with its weight; with weight 0 any value but 0 is a failure that decides alone, and so
+ * are a product of -254 or less and a file that cannot be read. The sum is clamped to 1..254; 255
+ * ignores weights other than 0. Sick is what falls below what all nodes expect of a healthy one,
+ * in which values have no part (see health_fsm_full_priority()).
  */
 struct health_rank health_fsm_rank(uint8_t priority, const struct health_track *tracks, int count);
 /* The priority that a node advertises when nothing ails it: the configured one and every weight

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * conf: from the text to struct conf: the top level, the nodes and the checks.
+ * conf: from the text to struct conf: the top level and the nodes.
  */
 #include <errno.h>
 #include <openssl/evp.h>
@@ -125,64 +125,6 @@ static void read_nodes(const struct conf_scope *top, struct conf *conf, int link
 	}
 }
 
-void conf_read_checks(const struct conf_scope *top, struct conf *conf)
-{
-	static const char *const known[] = {"name",	 "process", "script", "interval",
-					    "timeout",	 "fall",    "rise",   "weight",
-					    "init_fail", "user",    NULL};
-	static const char example[] =
-		"checks = ( { name = \"nginx\"; process = \"/run/nginx.pid\"; } );";
-	static const char *const script_only[] = {"timeout", "user", NULL};
-	config_setting_t *list = conf_read_list(top, "checks", CONF_CHECKS_MAX, example);
-
-	if (!list)
-		return;
-	conf->checks = calloc((size_t)config_setting_length(list), sizeof *conf->checks);
-	if (!conf->checks) {
-		top->reader->out_of_memory = true;
-		return;
-	}
-	for (int i = 0; i < config_setting_length(list); i++) {
-		config_setting_t *setting = config_setting_get_elem(list, (unsigned)i);
-		struct conf_check *check = &conf->checks[conf->checks_count];
-		struct conf_scope scope;
-		bool process, script;
-
-		if (!conf_scope_open(top, "checks", setting, i, &scope))
-			continue;
-		conf_scope_known(&scope, known, NULL);
-		conf->checks_count++;
-		*check = (struct conf_check){
-			.interval_us = SECOND_US, .fall = 1, .rise = 1, .line = conf_line(setting)};
-		conf_read_name(&scope, "name", &check->name);
-		process = conf_get(&scope, "process") != NULL;
-		script = conf_get(&scope, "script") != NULL;
-		if (process == script)
-			conf_error(&scope, process ? "script" : NULL,
-				   process ? conf_say("has both process and script")
-					   : conf_say("has neither process nor script"),
-				   conf_say("give it process = \"/run/nginx.pid\"; or script = "
-					    "\"/path/to/program\";"));
-		check->kind = script && !process ? CONF_CHECK_SCRIPT : CONF_CHECK_PROCESS;
-		conf_read_path(&scope, "process", &check->process);
-		conf_read_command(&scope, "script", &check->script);
-		conf_read_duration(&scope, "interval", 10000, 3600u * SECOND_US,
-				   &check->interval_us);
-		check->timeout_us = check->interval_us;
-		conf_read_duration(&scope, "timeout", 10000, 3600u * SECOND_US, &check->timeout_us);
-		conf_read_int(&scope, "fall", 1, 255, &check->fall);
-		conf_read_int(&scope, "rise", 1, 255, &check->rise);
-		conf_read_int(&scope, "weight", -253, 253, &check->weight);
-		conf_read_bool(&scope, "init_fail", &check->init_fail);
-		conf_read_user(&scope, "user", &check->script.user);
-		for (int k = 0; process && !script && script_only[k]; k++)
-			if (conf_get(&scope, script_only[k]))
-				conf_error(&scope, script_only[k],
-					   conf_say("has no meaning for a process check"),
-					   conf_say("remove it; it belongs to script checks"));
-	}
-}
-
 static void read_top(const struct conf_scope *top, struct conf *conf)
 {
 	static const char *const known[] = {
@@ -219,6 +161,7 @@ static void read_top(const struct conf_scope *top, struct conf *conf)
 	read_nodes(top, conf, link_port);
 	conf_read_checks(top, conf);
 	conf_read_vrrps(top, conf);
+	conf_link_checks(top, conf);
 	conf_read_mirrors(top, conf);
 	conf_rules(top->reader, conf);
 }
@@ -330,9 +273,7 @@ struct conf *conf_free(struct conf *conf)
 	for (int i = 0; i < conf->nodes_count; i++)
 		free(conf->nodes[i].name);
 	for (int i = 0; i < conf->checks_count; i++) {
-		free(conf->checks[i].name);
-		free(conf->checks[i].process);
-		conf_command_release(&conf->checks[i].script);
+		conf_check_release(&conf->checks[i]);
 	}
 	for (int i = 0; i < conf->vrrps_count; i++)
 		vrrp_release(&conf->vrrps[i]);

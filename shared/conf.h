@@ -36,6 +36,8 @@
 #define CONF_TEXT_BYTES_MAX (1024 * 1024)
 #define CONF_PIN_BYTES 32
 #define CONF_IFNAME_BYTES 16
+#define CONF_COMM_BYTES 15	   /* of a process's name, as the kernel keeps it */
+#define CONF_QUORUM_MAX 32
 
 /* A program with its arguments, split once at the blanks (single and double quotes group, no shell
  * ever sees it), and who runs it. argv is NULL when the setting is absent. */
@@ -56,17 +58,40 @@ struct conf_node {
 	int line;
 };
 
-enum conf_check_kind { CONF_CHECK_PROCESS, CONF_CHECK_SCRIPT };
+enum conf_check_kind {
+	CONF_CHECK_PROCESS,   /* by its pid file */
+	CONF_CHECK_NAMED,     /* processes by their name */
+	CONF_CHECK_SCRIPT,
+	CONF_CHECK_INTERFACE, /* without a weight its failure is the router's own: FAULT */
+	CONF_CHECK_FILE,      /* a number, which the weight multiplies */
+	CONF_CHECK_INSTANCE,  /* the state of another virtual router of this node */
+	CONF_CHECK_KINDS
+};
+
+/* Which states of the other router are well. */
+enum conf_instance_state {
+	CONF_INSTANCE_ALIVE, /* any but FAULT */
+	CONF_INSTANCE_MASTER,
+	CONF_INSTANCE_BACKUP,
+};
 
 struct conf_check {
 	char *name;
 	enum conf_check_kind kind;
 	char *process;		     /* path of a pid file */
+	char *process_name;	     /* at most CONF_COMM_BYTES count, as in the kernel */
+	int quorum;		     /* so many processes of that name must run */
 	struct conf_command script;
+	char *interfaces[CONF_NODES_MAX]; /* by node; one name for all fills every place */
+	char *file;
+	char *instance;
+	int vrrp;		     /* index of instance into conf.vrrps; -1: none */
+	enum conf_instance_state instance_state;
 	uint64_t interval_us;
 	uint64_t timeout_us;	     /* script only; the interval unless given */
 	int fall, rise;
 	int weight;		     /* -253..253; 0: failing is sick with rank 0 */
+	bool reverse;		     /* routers take well for failed, and failed for well */
 	bool init_fail;		     /* starts as failed instead of undetermined */
 	int line;
 };
@@ -74,6 +99,7 @@ struct conf_check {
 struct conf_track {
 	int check;  /* index into conf.checks */
 	int weight; /* the check's own, unless the instance gives another */
+	bool reverse; /* likewise */
 };
 
 enum conf_hook {
@@ -185,6 +211,8 @@ int conf_find_self(struct conf *conf);
  * outside the interface's subnet or equal to its broadcast or a node's address, ... */
 void conf_host_check(const struct conf *conf, struct conf_problems *problems);
 
+/* The setting that makes a check one of this kind: "process", "script", ... */
+const char *conf_check_kind_name(enum conf_check_kind kind);
 int conf_check_index(const struct conf *conf, const char *name);  /* -1: none */
 int conf_vrrp_index(const struct conf *conf, const char *name);
 int conf_mirror_index(const struct conf *conf, const char *name);

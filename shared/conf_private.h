@@ -101,6 +101,11 @@ bool conf_read_per_node(const struct conf_scope *scope, const char *name, const 
 
 char *conf_copy(struct conf_reader *reader, const char *text); /* NULL: out of memory, remembered */
 void conf_command_release(struct conf_command *command);
+void conf_check_release(struct conf_check *check);
+/* A name for all nodes, or one for each: fills interfaces; needed says which nodes must have one
+ * (NULL: all). */
+void conf_read_interfaces(const struct conf_scope *scope, const struct conf *conf,
+			  const int *needed, char *interfaces[CONF_NODES_MAX]);
 bool conf_name_is_good(const char *name);
 /* NULL if path is absolute and in normal form, otherwise what is wrong with it. */
 const char *conf_path_fault(const char *path);
@@ -113,6 +118,8 @@ char *conf_list_names(const char *const *names);
 
 /* The parts of the file. */
 void conf_read_checks(const struct conf_scope *top, struct conf *conf);
+/* Once the vrrp entries are known: the checks that name one. */
+void conf_link_checks(const struct conf_scope *top, struct conf *conf);
 void conf_read_vrrps(const struct conf_scope *top, struct conf *conf);
 void conf_read_mirrors(const struct conf_scope *top, struct conf *conf);
 void conf_rules(struct conf_reader *reader, const struct conf *conf);

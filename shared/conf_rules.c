@@ -85,7 +85,9 @@ static void rule_weight(struct conf_reader *reader, const struct conf *conf,
 			next = i;
 		}
 	}
-	if (track->weight == 0 || best < 0 || next < 0)
+	/* What a file may say is not known here. */
+	if (track->weight == 0 || best < 0 || next < 0 ||
+	    conf->checks[track->check].kind == CONF_CHECK_FILE)
 		return;
 	if (vrrp->priorities[best] == 255)
 		add(reader, CONF_WARNING, vrrp->line, "vrrp", vrrp->name, "track",

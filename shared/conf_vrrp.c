@@ -49,56 +49,16 @@ static const struct conf_hint hints[] = {
 	{"vrid", "the setting is called virtual_router_id"},
 	{"authentication", "write auth_type = \"PASS\"; auth_pass = \"...\"; with version = 2"},
 	{"track_script", "write track = [ \"NAME\" ];"},
-	{"track_process", "write track = [ \"NAME\" ]; with a check that has process = \"...\""},
+	{"track_process",
+	 "write track = [ \"NAME\" ]; with a check that has process_name = \"...\""},
+	{"track_interface",
+	 "write track = [ \"NAME\" ]; with a check that has interface = \"...\""},
+	{"track_file", "write track = [ \"NAME\" ]; with a check that has file = \"...\""},
 	{"unicast_peer", "remove it: the other nodes' addresses are the peers"},
 	{"preempt", "remove it: preempting is the rule unless nopreempt = true"},
 	{"virtual_ipaddresses", "the setting is called virtual_ipaddress"},
 	{NULL, NULL},
 };
-
-static void read_interfaces(const struct conf_scope *scope, const struct conf *conf,
-			    struct conf_vrrp *vrrp)
-{
-	static const char example[] = "interface = \"eth0\"; or interface = { web1 = \"eth0\"; };";
-	config_setting_t *setting = conf_get(scope, "interface");
-	config_setting_t *by_node[CONF_NODES_MAX];
-	bool same = setting && config_setting_type(setting) == CONFIG_TYPE_STRING;
-
-	if (!setting) {
-		conf_required(scope, "interface", "interface = \"eth0\";");
-		return;
-	}
-	if (!same && !conf_read_per_node(scope, "interface", conf, example, by_node))
-		return;
-	for (int i = 0; i < conf->nodes_count; i++) {
-		config_setting_t *value = same ? setting : by_node[i];
-		const char *text;
-
-		if (!value) {
-			if (vrrp->priorities[i] > 0)
-				conf_error(scope, "interface",
-					   conf_say("names none for node %s", conf->nodes[i].name),
-					   conf_say("add %s = \"eth0\";", conf->nodes[i].name));
-			continue;
-		}
-		if (config_setting_type(value) != CONFIG_TYPE_STRING) {
-			conf_wrong_type(scope, "interface", value, "text", example);
-			continue;
-		}
-		text = config_setting_get_string(value);
-		if (text[0] == '\0' || strlen(text) >= CONF_IFNAME_BYTES ||
-		    strpbrk(text, "/ \t:") || strcmp(text, ".") == 0 || strcmp(text, "..") == 0) {
-			conf_error(scope, "interface",
-				   conf_say("\"%.80s\" is not the name of an interface", text),
-				   conf_say("`ip link` shows them; they have 1 to %d characters",
-					    CONF_IFNAME_BYTES - 1));
-			if (same)
-				return;
-			continue;
-		}
-		vrrp->interfaces[i] = conf_copy(scope->reader, text);
-	}
-}
 
 static void read_priorities(const struct conf_scope *scope, const struct conf *conf,
 			    struct conf_vrrp *vrrp)
@@ -325,11 +285,20 @@ static void read_vips(const struct conf_scope *scope, struct conf_vrrp *vrrp)
 	}
 }
 
-/* "nginx" or "nginx weight -20", as keepalived's track_script has it. */
-static bool split_track(const char *text, char name[CONF_NAME_BYTES_MAX + 1], bool *ret_weighted,
-			int *ret_weight)
+/* What a word of `track` says beyond the check's name. */
+struct track_words {
+	bool weighted, turned;
+	int weight;
+	bool reverse;
+};
+
+/* "nginx", "nginx weight -20" or "nginx weight -20 reverse", as keepalived's track_script has it.
+ */
+static bool split_track(const char *text, char name[CONF_NAME_BYTES_MAX + 1],
+			struct track_words *ret_words)
 {
 	size_t size = strcspn(text, " \t");
+	struct track_words words = {0};
 	char *end;
 	long weight;
 
@@ -338,24 +307,29 @@ static bool split_track(const char *text, char name[CONF_NAME_BYTES_MAX + 1], bo
 	memcpy(name, text, size);
 	name[size] = '\0';
 	text += size + strspn(text + size, " \t");
-	*ret_weighted = *text != '\0';
-	if (!*ret_weighted)
-		return true;
-	if (strncmp(text, "weight", 6) != 0 || (text[6] != ' ' && text[6] != '\t'))
-		return false;
-	text += 6 + strspn(text + 6, " \t");
-	weight = strtol(text, &end, 10);
-	if (end == text || *end != '\0' || weight < -253 || weight > 253)
-		return false;
-	*ret_weight = (int)weight;
-	return true;
+	if (strncmp(text, "weight", 6) == 0 && (text[6] == ' ' || text[6] == '\t')) {
+		text += 6 + strspn(text + 6, " \t");
+		weight = strtol(text, &end, 10);
+		if (end == text || weight < -253 || weight > 253)
+			return false;
+		words.weighted = true;
+		words.weight = (int)weight;
+		text = end + strspn(end, " \t");
+	}
+	if (strcmp(text, "reverse") == 0 || strcmp(text, "noreverse") == 0) {
+		words.turned = true;
+		words.reverse = text[0] == 'r';
+		text = "";
+	}
+	*ret_words = words;
+	return *text == '\0';
 }
 
 static void read_tracks(const struct conf_scope *scope, const struct conf *conf,
 			struct conf_vrrp *vrrp)
 {
 	static const char example[] = "track = [ \"nginx\", \"other weight -20\" ];";
-	static const char *const track_known[] = {"check", "weight", NULL};
+	static const char *const track_known[] = {"check", "weight", "reverse", NULL};
 	config_setting_t *list = conf_read_list(scope, "track", CONF_TRACKS_MAX, example);
 
 	for (int i = 0; list && i < config_setting_length(list); i++) {
@@ -363,8 +337,9 @@ static void read_tracks(const struct conf_scope *scope, const struct conf *conf,
 		char name[CONF_NAME_BYTES_MAX + 1] = "";
 		const char *names[CONF_CHECKS_MAX + 1] = {0};
 		const char *nearest;
-		bool weighted = false, twice = false;
-		int weight = 0, index;
+		struct track_words words = {0};
+		bool twice = false;
+		int index;
 
 		if (config_setting_type(value) == CONFIG_TYPE_GROUP) {
 			struct conf_scope group;
@@ -373,7 +348,8 @@ static void read_tracks(const struct conf_scope *scope, const struct conf *conf,
 			if (!conf_scope_open(scope, "track", value, i, &group))
 				continue;
 			conf_scope_known(&group, track_known, NULL);
-			weighted = conf_read_int(&group, "weight", -253, 253, &weight);
+			words.weighted = conf_read_int(&group, "weight", -253, 253, &words.weight);
+			words.turned = conf_read_bool(&group, "reverse", &words.reverse);
 			if (!conf_read_name(&group, "check", &check))
 				continue;
 			memcpy(name, check, strlen(check) + 1);
@@ -381,11 +357,11 @@ static void read_tracks(const struct conf_scope *scope, const struct conf *conf,
 		} else if (config_setting_type(value) != CONFIG_TYPE_STRING) {
 			conf_wrong_type(scope, "track", value, "the name of a check", example);
 			continue;
-		} else if (!split_track(config_setting_get_string(value), name, &weighted,
-					&weight)) {
+		} else if (!split_track(config_setting_get_string(value), name, &words)) {
 			conf_error(scope, "track",
 				   conf_say("\"%.80s\" is not a check's name, or a name, the word "
-					    "weight and a number from -253 to 253",
+					    "weight and a number from -253 to 253 (and perhaps "
+					    "reverse)",
 					    config_setting_get_string(value)),
 				   conf_say("write %s", example));
 			continue;
@@ -411,7 +387,8 @@ static void read_tracks(const struct conf_scope *scope, const struct conf *conf,
 		}
 		vrrp->tracks[vrrp->tracks_count++] = (struct conf_track){
 			.check = index,
-			.weight = weighted ? weight : conf->checks[index].weight,
+			.weight = words.weighted ? words.weight : conf->checks[index].weight,
+			.reverse = words.turned ? words.reverse : conf->checks[index].reverse,
 		};
 	}
 }
@@ -481,7 +458,7 @@ void conf_read_vrrps(const struct conf_scope *top, struct conf *conf)
 		conf_read_int(&scope, "virtual_router_id", 1, 255, &vrrp->vrid);
 		conf_read_int(&scope, "version", 2, 3, &vrrp->version);
 		read_priorities(&scope, conf, vrrp);
-		read_interfaces(&scope, conf, vrrp);
+		conf_read_interfaces(&scope, conf, vrrp->priorities, vrrp->interfaces);
 		read_advert_int(&scope, vrrp);
 		conf_read_bool(&scope, "nopreempt", &vrrp->nopreempt);
 		conf_read_duration(&scope, "preempt_delay", 0, 1000ull * SECOND_US,

@@ -42,7 +42,11 @@ static void check_conf(const struct conf *conf)
 		CHECK(c->name && c->interval_us >= 10000 && c->timeout_us >= 10000);
 		CHECK(c->fall >= 1 && c->rise >= 1 && abs(c->weight) <= 253);
 		CHECK((c->kind == CONF_CHECK_PROCESS) == (c->process != NULL));
+		CHECK((c->kind == CONF_CHECK_NAMED) == (c->process_name != NULL));
 		CHECK((c->kind == CONF_CHECK_SCRIPT) == (c->script.argv != NULL));
+		CHECK((c->kind == CONF_CHECK_INTERFACE) == (c->interfaces[0] != NULL));
+		CHECK((c->kind == CONF_CHECK_FILE) == (c->file != NULL));
+		CHECK((c->kind == CONF_CHECK_INSTANCE) == (c->vrrp >= 0));
 		check_command(&c->script);
 	}
 	for (int i = 0; i < conf->vrrps_count; i++) {

@@ -196,6 +196,49 @@ static void times_are_numbers_or_text_with_a_unit(void **state)
 	}
 }
 
+static void each_kind_of_check_is_read(void **state)
+{
+	struct conf *c = parse_good(
+		HEAD "checks = ( { name = \"a\"; process_name = \"nginx\"; quorum = 3; },\n"
+		     "{ name = \"b\"; interface = { web1 = \"eth1\"; web2 = \"eth2\"; }; },\n"
+		     "{ name = \"c\"; file = \"/run/load\"; },\n"
+		     "{ name = \"d\"; file = \"/run/load2\"; weight = 0; reverse = true; },\n"
+		     "{ name = \"e\"; instance = \"VI_2\"; state = \"MASTER\"; },\n"
+		     "{ name = \"f\"; instance = \"VI_2\"; weight = -20; } );\n"
+		     "vrrp = ( { name = \"VI_1\"; interface = \"eth0\"; virtual_router_id = 51;\n"
+		     "  priority = { web1 = 100; web2 = 90; };\n"
+		     "  virtual_ipaddress = [ \"198.51.100.200/24\" ];\n"
+		     "  track = [ \"a\", \"b weight 20 reverse\", \"c\", \"d noreverse\", "
+		     "\"e\", \"f reverse\" ]; },\n"
+		     "{ name = \"VI_2\"; interface = \"eth0\"; virtual_router_id = 52;\n"
+		     "  priority = { web1 = 100; web2 = 90; };\n"
+		     "  virtual_ipaddress = [ \"198.51.100.201/24\" ]; } );\n",
+		NULL);
+	const struct conf_track *tracks = c->vrrps[0].tracks;
+
+	(void)state;
+	assert_int_equal(c->checks[0].kind, CONF_CHECK_NAMED);
+	assert_string_equal(c->checks[0].process_name, "nginx");
+	assert_int_equal(c->checks[0].quorum, 3);
+	assert_int_equal(c->checks[1].kind, CONF_CHECK_INTERFACE);
+	assert_string_equal(c->checks[1].interfaces[1], "eth2");
+	assert_int_equal(c->checks[2].kind, CONF_CHECK_FILE);
+	assert_string_equal(c->checks[2].file, "/run/load");
+	assert_int_equal(c->checks[4].kind, CONF_CHECK_INSTANCE);
+	assert_int_equal(c->checks[4].vrrp, 1);
+	assert_int_equal(c->checks[4].instance_state, CONF_INSTANCE_MASTER);
+	assert_int_equal(c->checks[5].instance_state, CONF_INSTANCE_ALIVE);
+	/* A file's number counts once unless something else is said. */
+	assert_int_equal(tracks[2].weight, 1);
+	assert_int_equal(tracks[3].weight, 0);
+	assert_false(tracks[3].reverse);
+	assert_int_equal(tracks[1].weight, 20);
+	assert_true(tracks[1].reverse);
+	assert_int_equal(tracks[5].weight, -20);
+	assert_true(tracks[5].reverse);
+	conf_free(c);
+}
+
 static void pins_are_read_bit_by_bit(void **state)
 {
 	static const uint8_t expected[] = {0x00, 0x10, 0x83, 0x10, 0x51, 0x87};
@@ -473,6 +516,7 @@ int main(void)
 		cmocka_unit_test(what_is_left_out_has_its_default),
 		cmocka_unit_test(version_two_advertises_each_second_unless_told),
 		cmocka_unit_test(times_are_numbers_or_text_with_a_unit),
+		cmocka_unit_test(each_kind_of_check_is_read),
 		cmocka_unit_test(pins_are_read_bit_by_bit),
 		cmocka_unit_test(a_node_of_priority_zero_takes_no_part),
 		cmocka_unit_test(a_zero_byte_and_a_file_too_large_are_refused),

@@ -140,12 +140,34 @@ static const struct bad {
 	 "node.key\n"},
 
 	/* Checks. */
-	{HEAD TRACKED(""), "f:4: checks.nginx: has neither process nor script; give it process = "
-			   "\"/run/nginx.pid\"; or script = \"/path/to/program\";\n"},
+	{HEAD TRACKED(""), "f:4: checks.nginx: has neither process nor script nor any other kind of "
+			   "check; give it process = \"/run/nginx.pid\"; or script = "
+			   "\"/path/to/program\"; or one of process_name, interface, file and "
+			   "instance\n"},
 	{HEAD TRACKED("process = \"/run/nginx.pid\"; script = \"/bin/true\";"),
-	 "f:4: checks.nginx.script: has both process and script; give it process = "
-	 "\"/run/nginx.pid\"; or "
-	 "script = \"/path/to/program\";\n"},
+	 "f:4: checks.nginx.script: has both process and script; keep one of the two; a router may "
+	 "track several checks\n"},
+	{HEAD TRACKED("process_name = \"/usr/sbin/nginx\"; quorum = 33;"),
+	 "f:4: checks.nginx.process_name: \"/usr/sbin/nginx\" is not the name of a process; write "
+	 "the name alone, as `ps -e` shows it, without a path\n"
+	 "f:4: checks.nginx.quorum: 33 is out of range; 1 to 32 are possible\n"},
+	{HEAD TRACKED("process = \"/run/x\"; quorum = 2; state = \"MASTER\";"),
+	 "f:4: checks.nginx.quorum: has no meaning for a process check; remove it; it belongs to "
+	 "checks with process_name\n"
+	 "f:4: checks.nginx.state: has no meaning for a process check; remove it; it belongs to "
+	 "checks with instance\n"},
+	{HEAD TRACKED("interface = { web1 = \"eth1\"; }; fall = 2;"),
+	 "f:4: checks.nginx.fall: has no meaning for a check with interface; remove it; it belongs "
+	 "to checks that look again and again\n"
+	 "f:4: checks.nginx.interface: names none for node web2; add web2 = \"eth0\";\n"},
+	{HEAD TRACKED("instance = \"VI_2\";"),
+	 "f:4: checks.nginx.instance: there is no vrrp entry \"VI_2\"; write the name of one that "
+	 "is there\n"},
+	{HEAD TRACKED("instance = \"VI_1\"; state = \"DOWN\";"),
+	 "f:4: checks.nginx.state: \"DOWN\" is no state to be checked; write \"MASTER\" or "
+	 "\"BACKUP\", or remove it: then any but FAULT is well\n"
+	 "f:5: vrrp.VI_1.track: the check \"nginx\" leads back to this instance; let one instance "
+	 "depend on the other, and not both; to move together they belong into one group\n"},
 	{HEAD TRACKED("process = \"nginx\";"),
 	 "f:4: checks.nginx.process: \"nginx\" is not an absolute "
 	 "path; write the whole path from / on, without //, . and "
@@ -155,9 +177,9 @@ static const struct bad {
 	 "script "
 	 "checks\n"},
 	{HEAD TRACKED("process = \"/run/nginx.pid\"; http = \"http://127.0.0.1/\";"),
-	 "f:4: checks.nginx.http: unknown setting; known here: name, process, script, interval, "
-	 "timeout, "
-	 "fall, rise, weight, init_fail, user\n"},
+	 "f:4: checks.nginx.http: unknown setting; known here: name, process, process_name, "
+	 "quorum, script, interface, file, instance, state, interval, timeout, fall, rise, weight, "
+	 "reverse, init_fail, user\n"},
 	{HEAD TRACKED("script = \"killall -0 nginx || exit 1\";"),
 	 "f:4: checks.nginx.script: holds shell syntax (||), and no shell runs it; put it into a "
 	 "script, "
@@ -294,7 +316,7 @@ static const struct bad {
 	 "f:7: vrrp.VI_1.track: names the check \"nginx\" twice; keep one of the two\n"
 	 "f:7: vrrp.VI_1.track: \"nginx wait 3\" is not a check's name, or a name, the word weight "
 	 "and a "
-	 "number from -253 to 253; write track = [ \"nginx\", \"other weight -20\" ];\n"},
+	 "number from -253 to 253 (and perhaps reverse); write track = [ \"nginx\", \"other weight -20\" ];\n"},
 	{HEAD VRRP("notify_mastr = \"/bin/true\";"),
 	 "f:7: vrrp.VI_1.notify_mastr: unknown setting; did you mean notify_master?\n"},
 	{HEAD VRRP("notify_master = \"\xe2\x80\x9c/bin/true\xe2\x80\x9d\"; notify_fault = \"\";"),

@@ -115,6 +115,24 @@ static void a_reload_keeps_what_is_known(void **state)
 #define DOWN HEALTH_DOWN
 #define UNKNOWN HEALTH_UNDETERMINED
 
+#define T(s, w)                                                                                    \
+	{                                                                                          \
+		.state = (s), .weight = (w)                                                        \
+	}
+/* Turned round; a number in a file; and both. */
+#define R(s, w)                                                                                    \
+	{                                                                                          \
+		.state = (s), .weight = (w), .reverse = true                                       \
+	}
+#define V(v, w)                                                                                    \
+	{                                                                                          \
+		.state = UP, .weight = (w), .valued = true, .value = (v)                           \
+	}
+#define RV(v, w)                                                                                   \
+	{                                                                                          \
+		.state = UP, .weight = (w), .valued = true, .value = (v), .reverse = true          \
+	}
+
 static void rank_follows_the_table(void **state)
 {
 	static const struct {
@@ -124,33 +142,33 @@ static void rank_follows_the_table(void **state)
 		uint8_t effective, full;
 		bool sick, undetermined;
 	} cells[] = {
-		{100, {{UP, 0}}, 0, 100, 100, false, false},
+		{100, {T(UP, 0)}, 0, 100, 100, false, false},
 		/* Negative weights: subtracted while down. */
-		{100, {{UP, -20}}, 1, 100, 100, false, false},
-		{100, {{DOWN, -20}}, 1, 80, 100, true, false},
-		{100, {{UNKNOWN, -20}}, 1, 100, 100, false, true},
-		{100, {{DOWN, -20}, {DOWN, -30}}, 2, 50, 100, true, false},
-		{100, {{DOWN, -253}}, 1, 1, 100, true, false},
+		{100, {T(UP, -20)}, 1, 100, 100, false, false},
+		{100, {T(DOWN, -20)}, 1, 80, 100, true, false},
+		{100, {T(UNKNOWN, -20)}, 1, 100, 100, false, true},
+		{100, {T(DOWN, -20), T(DOWN, -30)}, 2, 50, 100, true, false},
+		{100, {T(DOWN, -253)}, 1, 1, 100, true, false},
 		/* Positive weights: added unless down. */
-		{100, {{UP, 20}}, 1, 120, 120, false, false},
-		{100, {{DOWN, 20}}, 1, 100, 120, true, false},
-		{100, {{UNKNOWN, 20}}, 1, 120, 120, false, true},
-		{200, {{UP, 100}}, 1, 254, 254, false, false},
-		{200, {{DOWN, 100}}, 1, 200, 254, true, false},
-		{254, {{DOWN, 100}}, 1, 254, 254, false, false},
-		{100, {{UP, 20}, {DOWN, -20}}, 2, 100, 120, true, false},
+		{100, {T(UP, 20)}, 1, 120, 120, false, false},
+		{100, {T(DOWN, 20)}, 1, 100, 120, true, false},
+		{100, {T(UNKNOWN, 20)}, 1, 120, 120, false, true},
+		{200, {T(UP, 100)}, 1, 254, 254, false, false},
+		{200, {T(DOWN, 100)}, 1, 200, 254, true, false},
+		{254, {T(DOWN, 100)}, 1, 254, 254, false, false},
+		{100, {T(UP, 20), T(DOWN, -20)}, 2, 100, 120, true, false},
 		/* Weight 0 decides alone. */
-		{100, {{UP, 0}}, 1, 100, 100, false, false},
-		{100, {{DOWN, 0}}, 1, 1, 100, true, false},
-		{100, {{UNKNOWN, 0}}, 1, 100, 100, false, true},
-		{100, {{DOWN, 0}, {UP, 50}}, 2, 1, 150, true, false},
-		{100, {{DOWN, 0}, {UNKNOWN, 0}}, 2, 1, 100, true, true},
-		{1, {{DOWN, 0}}, 1, 1, 1, false, false},
+		{100, {T(UP, 0)}, 1, 100, 100, false, false},
+		{100, {T(DOWN, 0)}, 1, 1, 100, true, false},
+		{100, {T(UNKNOWN, 0)}, 1, 100, 100, false, true},
+		{100, {T(DOWN, 0), T(UP, 50)}, 2, 1, 150, true, false},
+		{100, {T(DOWN, 0), T(UNKNOWN, 0)}, 2, 1, 100, true, true},
+		{1, {T(DOWN, 0)}, 1, 1, 1, false, false},
 		/* The owner ignores weights, but not a check of weight 0. */
-		{255, {{DOWN, -20}}, 1, 255, 255, false, false},
-		{255, {{UP, 20}}, 1, 255, 255, false, false},
-		{255, {{DOWN, 0}}, 1, 1, 255, true, false},
-		{255, {{UNKNOWN, 0}}, 1, 255, 255, false, true},
+		{255, {T(DOWN, -20)}, 1, 255, 255, false, false},
+		{255, {T(UP, 20)}, 1, 255, 255, false, false},
+		{255, {T(DOWN, 0)}, 1, 1, 255, true, false},
+		{255, {T(UNKNOWN, 0)}, 1, 255, 255, false, true},
 	};
 
 	(void)state;
@@ -173,13 +191,87 @@ static void rank_follows_the_table(void **state)
 	}
 }
 
+static void a_check_turned_round_counts_the_other_way(void **state)
+{
+	static const struct {
+		struct health_track track;
+		uint8_t effective;
+		bool sick, undetermined;
+	} cells[] = {
+		{R(UP, -20), 80, true, false},	    {R(DOWN, -20), 100, false, false},
+		{R(UP, 20), 100, true, false},	    {R(DOWN, 20), 120, false, false},
+		{R(UP, 0), 1, true, false},	    {R(DOWN, 0), 100, false, false},
+		{R(UNKNOWN, 20), 120, false, true}, {R(UNKNOWN, 0), 100, false, true},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cells / sizeof *cells; i++) {
+		const struct health_rank rank = health_fsm_rank(100, &cells[i].track, 1);
+
+		if (rank.priority != cells[i].effective || rank.sick != cells[i].sick ||
+		    rank.undetermined != cells[i].undetermined)
+			fail_msg("cell %zu: %d, sick %d, undetermined %d", i, rank.priority,
+				 rank.sick, rank.undetermined);
+	}
+}
+
+static void the_number_in_a_file_is_multiplied_with_its_weight(void **state)
+{
+	static const struct {
+		struct health_track track;
+		uint8_t effective;
+		bool sick;
+	} cells[] = {
+		{V(0, 1), 100, false},
+		{V(7, 1), 107, false},
+		{V(-7, 1), 93, true},
+		{V(5, -10), 50, true},
+		{V(-5, -10), 150, false},
+		{RV(5, 10), 50, true},
+		{V(500, 1), 254, false},
+		{V(INT32_MAX, 253), 254, false},
+		{V(-99, 1), 1, true},
+		/* So much that it decides alone. */
+		{V(-253, 1), 1, true},
+		{V(-254, 1), 1, true},
+		{V(INT32_MIN, 253), 1, true},
+		/* Weight 0: any number but 0 decides alone. */
+		{V(0, 0), 100, false},
+		{V(1, 0), 1, true},
+		{V(-1, 0), 1, true},
+		{RV(0, 0), 1, true},
+		{RV(1, 0), 100, false},
+	};
+	const struct health_track unreadable = {.state = DOWN, .weight = 1, .valued = true};
+	const struct health_track unread = {
+		.state = UNKNOWN, .weight = 0, .valued = true, .value = 9};
+	/* What decides alone is not made good by what is added. */
+	const struct health_track both[] = {V(-254, 1), T(UP, 100)};
+	const struct health_track added[] = {V(-253, 1), T(UP, 200)};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cells / sizeof *cells; i++) {
+		const struct health_rank rank = health_fsm_rank(100, &cells[i].track, 1);
+
+		if (rank.priority != cells[i].effective || rank.sick != cells[i].sick)
+			fail_msg("cell %zu: %d, sick %d", i, rank.priority, rank.sick);
+	}
+	assert_int_equal(health_fsm_rank(100, &unreadable, 1).priority, 1);
+	assert_int_equal(health_fsm_rank(100, &unread, 1).priority, 100);
+	assert_true(health_fsm_rank(100, &unread, 1).undetermined);
+	assert_int_equal(health_fsm_rank(100, both, 2).priority, 1);
+	assert_int_equal(health_fsm_rank(100, added, 2).priority, 47);
+	assert_int_equal(health_fsm_rank(255, both, 1).priority, 1);
+	assert_int_equal(health_fsm_rank(255, added, 1).priority, 255);
+}
+
 static void the_rank_is_never_0_and_never_255_but_for_an_owner(void **state)
 {
 	(void)state;
 	for (int priority = 1; priority < 255; priority++) {
 		for (int weight = -HEALTH_WEIGHT_MAX; weight <= HEALTH_WEIGHT_MAX; weight++) {
 			for (int s = 0; s < HEALTH_STATES; s++) {
-				const struct health_track track = {(enum health_state)s, weight};
+				const struct health_track track = T((enum health_state)s, weight);
 				const struct health_rank rank =
 					health_fsm_rank((uint8_t)priority, &track, 1);
 
@@ -209,6 +301,8 @@ int main(void)
 		cmocka_unit_test(a_check_that_times_out_or_cannot_be_executed_has_failed),
 		cmocka_unit_test(a_reload_keeps_what_is_known),
 		cmocka_unit_test(rank_follows_the_table),
+		cmocka_unit_test(a_check_turned_round_counts_the_other_way),
+		cmocka_unit_test(the_number_in_a_file_is_multiplied_with_its_weight),
 		cmocka_unit_test(the_rank_is_never_0_and_never_255_but_for_an_owner),
 		cmocka_unit_test(states_and_results_have_names),
 	};

@@ -80,10 +80,14 @@ static int make(int ifindex, const struct ip_prefix *prefix, uint32_t lifetime_s
 	struct nl_addr *local;
 	int error = 0;
 
-	if (prefix->addr.family != IP_V4 || prefix->prefix_len > 32)
+	const bool is_v6 = prefix->addr.family == IP_V6;
+	const size_t size = ip_size(&prefix->addr);
+	unsigned flags = 0;
+
+	if (!size || prefix->prefix_len > size * 8)
 		return -EAFNOSUPPORT;
 	address = rtnl_addr_alloc();
-	local = nl_addr_build(AF_INET, prefix->addr.bytes, 4);
+	local = nl_addr_build(is_v6 ? AF_INET6 : AF_INET, prefix->addr.bytes, size);
 	if (!address || !local) {
 		error = -ENOMEM;
 		goto out;
@@ -94,11 +98,19 @@ static int make(int ifindex, const struct ip_prefix *prefix, uint32_t lifetime_s
 	if (error)
 		goto out;
 	rtnl_addr_set_scope(address, RT_SCOPE_UNIVERSE);
-	if (prefix->prefix_len == 32)
-		rtnl_addr_set_flags(address, IFA_F_NOPREFIXROUTE);
+	if (prefix->prefix_len == size * 8)
+		flags |= IFA_F_NOPREFIXROUTE;
+	/* Duplicate address detection would keep it silent for two seconds, and for good as long as
+	 * the holder before us has not let go. */
+	if (is_v6)
+		flags |= IFA_F_NODAD;
+	if (flags)
+		rtnl_addr_set_flags(address, flags);
 	if (lifetime_s != ADDRESS_FOREVER_S) {
 		rtnl_addr_set_valid_lifetime(address, lifetime_s);
-		rtnl_addr_set_preferred_lifetime(address, lifetime_s);
+		/* Deprecated: never chosen as the source of what the host itself begins, which
+		 * would end when the address moves. What arrives for it is served as ever. */
+		rtnl_addr_set_preferred_lifetime(address, is_v6 ? 0 : lifetime_s);
 	}
 	*ret_address = address;
 	address = NULL;
@@ -171,18 +183,19 @@ static int on_address(struct nl_msg *msg, void *ctx)
 	struct nlmsghdr *header = nlmsg_hdr(msg);
 	struct nlattr *attrs[IFA_PROTO + 1];
 	struct ifaddrmsg *info = nlmsg_data(header);
-	struct ip_prefix prefix = {.addr.family = IP_V4};
+	struct ip_prefix prefix = {0};
 	struct nlattr *local;
 	uint8_t protocol = 0;
 
 	if (header->nlmsg_type != RTM_NEWADDR ||
 	    nlmsg_parse(header, sizeof *info, attrs, IFA_PROTO, NULL) ||
-	    info->ifa_family != AF_INET)
+	    (info->ifa_family != AF_INET && info->ifa_family != AF_INET6))
 		return NL_OK;
+	prefix.addr.family = info->ifa_family == AF_INET6 ? IP_V6 : IP_V4;
 	local = attrs[IFA_LOCAL] ? attrs[IFA_LOCAL] : attrs[IFA_ADDRESS];
-	if (!local || nla_len(local) != 4)
+	if (!local || nla_len(local) != (int)ip_size(&prefix.addr))
 		return NL_OK;
-	memcpy(prefix.addr.bytes, nla_data(local), 4);
+	memcpy(prefix.addr.bytes, nla_data(local), ip_size(&prefix.addr));
 	prefix.prefix_len = info->ifa_prefixlen;
 	if (attrs[IFA_PROTO] && nla_len(attrs[IFA_PROTO]) >= 1)
 		protocol = nla_get_u8(attrs[IFA_PROTO]);
@@ -200,7 +213,7 @@ static int on_address(struct nl_msg *msg, void *ctx)
 
 static int dump(struct address_port *port, struct sweep *sweep)
 {
-	struct ifaddrmsg request = {.ifa_family = AF_INET};
+	struct ifaddrmsg request = {.ifa_family = AF_UNSPEC};
 	int error = -EINTR;
 
 	nl_socket_modify_cb(port->socket, NL_CB_VALID, NL_CB_CUSTOM, on_address, sweep);

@@ -25,9 +25,10 @@ struct address_port;
 int address_port_new(struct address_port **ret_port);
 struct address_port *address_port_free(struct address_port *port);
 
-/* Adds, without a prefix route if prefix is a host's own. lifetime_s: the kernel removes it after
- * so many seconds without address_renew(); ADDRESS_FOREVER_S: never. -EEXIST: it is there already
- * (under this prefix length); other negative errnos as the kernel says. */
+/* Adds, without a prefix route if prefix is a host's own; IPv6 without duplicate address detection,
+ * and deprecated, so that nothing leaves the host from it unasked. lifetime_s: the kernel removes
+ * it after so many seconds without address_renew(); ADDRESS_FOREVER_S: never. -EEXIST: it is there
+ * already (under this prefix length); other negative errnos as the kernel says. */
 int address_add(struct address_port *port, int ifindex, const struct ip_prefix *prefix,
 		uint32_t lifetime_s);
 /* Makes it live on for lifetime_s from now; adds it if it has gone. */

@@ -422,7 +422,8 @@ bool agent_estate_can_resume(const struct agent_estate_entry *entry, const struc
 		return false;
 	v = &conf->vrrps[place];
 	return own_interface(conf, v) && !strcmp(own_interface(conf, v), record->interface) &&
-	       v->vrid == record->vrid && v->version == record->version;
+	       v->vrid == record->vrid && v->version == record->version &&
+	       v->family == record->source.family;
 }
 
 int agent_estate_count(const struct agent_estate *estate)

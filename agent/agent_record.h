@@ -16,8 +16,8 @@
 #include "shared/conf.h"
 #include "shared/ip.h"
 
-#define AGENT_RECORD_WILL_BYTES_MAX 288 /* an advert with CONF_VIPS_MAX addresses is 272 */
-#define AGENT_RECORD_BYTES_MAX 8192
+#define AGENT_RECORD_WILL_BYTES_MAX 1040 /* an advert with CONF_VIPS_MAX IPv6 addresses is 1032 */
+#define AGENT_RECORD_BYTES_MAX 20480
 
 struct agent_record_address {
 	int32_t ifindex;

@@ -11,8 +11,6 @@
  * about as many. */
 #define DRAIN_MAX 1024
 
-static const struct ip_addr multicast_group = {.family = IP_V4, .bytes = {224, 0, 0, 18}};
-
 const struct ip_addr *engine_node_source(const struct agent_snapshot *snapshot,
 					 const struct conf_vrrp *conf, int node)
 {
@@ -182,6 +180,14 @@ static size_t encode(const struct engine_router *router, uint8_t priority, int n
 	return vrrp_wire_encode(&router->wire, priority, checksum, destination, data, room);
 }
 
+/* 0: as the host routes. A link-local address means something on its link alone. */
+static int leaves_by(const struct engine_router *router)
+{
+	return router->conf->multicast || ip_is_link_local(&router->wire.nodes[router->wire.self])
+		       ? router->ifindex
+		       : 0;
+}
+
 /* The next destination after *at (start with -1), or NULL. *at is the node, or -1 for the group. */
 static const struct ip_addr *next_destination(const struct engine_router *router, int *at,
 					      bool *done)
@@ -191,7 +197,7 @@ static const struct ip_addr *next_destination(const struct engine_router *router
 			return NULL;
 		*done = true;
 		*at = -1;
-		return &multicast_group;
+		return router->wire.family == IP_V6 ? &vrrp_sock_group_v6 : &vrrp_sock_group_v4;
 	}
 	for (int node = *at + 1; node < router->wire.nodes_count; node++) {
 		if (node == router->wire.self || router->wire.nodes[node].family == IP_NONE)
@@ -214,9 +220,9 @@ void engine_packets_send(struct engine_router *router, uint8_t priority)
 
 		error = router->fd < 0 ? -ENETDOWN : size ? 0 : -EMSGSIZE;
 		if (!error)
-			error = vrrp_sock_send(
-				router->fd, router->conf->multicast ? router->ifindex : 0,
-				&router->wire.nodes[router->wire.self], destination, data, size);
+			error = vrrp_sock_send(router->fd, leaves_by(router),
+					       &router->wire.nodes[router->wire.self], destination,
+					       data, size);
 		if (error) {
 			failed++;
 			router->send_errno = -error;
@@ -235,7 +241,7 @@ void engine_packets_wills(const struct engine_router *router, struct agent_recor
 	bool done = false;
 
 	record->source = router->wire.nodes[router->wire.self];
-	record->ifindex = router->conf->multicast ? router->ifindex : 0;
+	record->ifindex = leaves_by(router);
 	record->wills_count = 0;
 	while ((destination = next_destination(router, &at, &done)) &&
 	       record->wills_count < CONF_NODES_MAX) {

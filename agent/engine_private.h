@@ -45,11 +45,15 @@ struct engine_held {
 	bool announced;		 /* by somebody else, since the watch began */
 };
 
-/* Hears the ARP of one interface, while somebody watches. */
+/* Announcements are heard with one socket for each family: ARP, neighbour advertisements. */
+enum engine_ear { ENGINE_EAR_V4, ENGINE_EAR_V6, ENGINE_EARS };
+
+/* Hears the announcements of one interface and family, while somebody watches. */
 struct engine_listener {
 	struct engine_listener *next;
 	struct engine *engine;
 	int ifindex, fd;
+	enum ip_family family;
 	struct loop_fd *source;
 	int watchers;
 };
@@ -93,7 +97,7 @@ struct engine_router {
 	struct engine_held held[ENGINE_HELD_MAX];
 	int held_count;
 	uint64_t renewed_us;
-	struct engine_listener *watch; /* NULL: not watching */
+	struct engine_listener *watches[ENGINE_EARS]; /* NULL: not watching */
 
 	/* What befell while actions were carried out; told to the core after them. */
 	bool stepping, send_failed, hold_failed, address_lost, announced;

@@ -29,6 +29,15 @@ static uint64_t now_us(const struct engine_router *router)
 
 /* ---- configuration ---- */
 
+/* An advert has room for one family, that of its source; the others move along unsaid. */
+static void add_vips(const struct conf_vrrp *v, bool link_local, struct vrrp_wire_conf *wire)
+{
+	for (int i = 0; i < v->vips_count; i++)
+		if (v->vips[i].addr.family == v->family &&
+		    ip_is_link_local(&v->vips[i].addr) == link_local)
+			wire->vips[wire->vips_count++] = v->vips[i].addr;
+}
+
 static void make_wire(const struct agent_snapshot *snapshot, const struct conf_vrrp *v,
 		      struct vrrp_wire_conf *ret_wire)
 {
@@ -37,20 +46,20 @@ static void make_wire(const struct agent_snapshot *snapshot, const struct conf_v
 	*ret_wire = (struct vrrp_wire_conf){
 		.version = (uint8_t)v->version,
 		.vrid = (uint8_t)v->vrid,
-		.family = IP_V4,
+		.family = (uint8_t)v->family,
 		.auth_pass = v->auth_pass,
 		.advert_int_cs = (uint32_t)(v->advert_int_us / 10000),
 		.ttl_min = v->ttl_min,
 		.self = conf->self,
 		.nodes_count = conf->nodes_count,
-		.vips_count = v->vips_count,
 	};
 	memcpy(ret_wire->auth_data, v->auth_data, sizeof ret_wire->auth_data);
 	for (int i = 0; i < conf->nodes_count; i++)
 		if (v->priorities[i])
 			ret_wire->nodes[i] = *engine_node_source(snapshot, v, i);
-	for (int i = 0; i < v->vips_count; i++)
-		ret_wire->vips[i] = v->vips[i].addr;
+	/* RFC 9568 section 5.2.9: a link-local address comes first, where there is one. */
+	add_vips(v, true, ret_wire);
+	add_vips(v, false, ret_wire);
 }
 
 static uint64_t slowest_check_us(const struct agent_snapshot *snapshot, const struct conf_vrrp *v)
@@ -381,7 +390,9 @@ static bool find_source(struct engine_router *router, struct ip_addr *ret_source
 	int self = router->wire.self;
 	const struct ip_addr *wanted = engine_node_source(router->snapshot, router->conf, self);
 
-	if (netmon_address_find(netmon, router->conf->multicast ? router->ifindex : 0, wanted)) {
+	const bool on_link = router->conf->multicast || ip_is_link_local(wanted);
+
+	if (netmon_address_find(netmon, on_link ? router->ifindex : 0, wanted)) {
 		*ret_source = *wanted;
 		return true;
 	}
@@ -406,9 +417,12 @@ static bool is_usable(struct engine_router *router, const struct netmon_link *li
 	}
 	if (!find_source(router, &source)) {
 		snprintf(router->trouble, sizeof router->trouble,
-			 "the source address %s is not on %s",
+			 "the source address %s is not on %s%s",
 			 ip_format(engine_node_source(router->snapshot, router->conf, self), text),
-			 router->conf->multicast ? interface_of(router) : "this host");
+			 router->conf->multicast ? interface_of(router) : "this host",
+			 router->conf->family == IP_V6
+				 ? ", or duplicate address detection is not through with it"
+				 : "");
 		return false;
 	}
 	if (!ip_equal(&source, &router->wire.nodes[self])) {

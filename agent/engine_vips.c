@@ -242,7 +242,7 @@ static void hear(struct engine_router *router, const struct ip_addr *addr)
 	engine_router_step(router, &ev);
 }
 
-static void on_arp(void *ctx, int fd, uint32_t events)
+static void on_announcement(void *ctx, int fd, uint32_t events)
 {
 	struct engine_listener *listener = ctx;
 	struct engine *engine = listener->engine;
@@ -262,18 +262,20 @@ static void on_arp(void *ctx, int fd, uint32_t events)
 		if (error)
 			break;
 		for (struct engine_router *router = engine->routers; router; router = router->next)
-			if (router->watch == listener)
-				hear(router, &addr);
+			for (int ear = 0; ear < ENGINE_EARS; ear++)
+				if (router->watches[ear] == listener)
+					hear(router, &addr);
 	}
 }
 
-static int listener_on(struct engine *engine, int ifindex, struct engine_listener **ret_listener)
+static int listener_on(struct engine *engine, int ifindex, enum ip_family family,
+		       struct engine_listener **ret_listener)
 {
 	struct engine_listener *listener;
 	int error;
 
 	for (listener = engine->listeners; listener; listener = listener->next) {
-		if (listener->ifindex == ifindex) {
+		if (listener->ifindex == ifindex && listener->family == family) {
 			*ret_listener = listener;
 			return 0;
 		}
@@ -283,9 +285,10 @@ static int listener_on(struct engine *engine, int ifindex, struct engine_listene
 		return -ENOMEM;
 	listener->engine = engine;
 	listener->ifindex = ifindex;
-	error = announce_listen(ifindex, &listener->fd);
+	listener->family = family;
+	error = announce_listen(ifindex, family, &listener->fd);
 	if (!error) {
-		error = loop_fd_add(engine->loop, listener->fd, EPOLLIN, on_arp, listener,
+		error = loop_fd_add(engine->loop, listener->fd, EPOLLIN, on_announcement, listener,
 				    &listener->source);
 		if (error)
 			close(listener->fd);
@@ -300,41 +303,60 @@ static int listener_on(struct engine *engine, int ifindex, struct engine_listene
 	return 0;
 }
 
-void engine_vips_watch(struct engine_router *router)
+/* Opens one ear; watches[ear] then says whose. */
+static int watch_family(struct engine_router *router, enum engine_ear ear)
 {
-	struct engine_listener *listener = NULL;
+	const enum ip_family family = ear == ENGINE_EAR_V6 ? IP_V6 : IP_V4;
+	struct engine_listener *listener;
 	struct ip_addr old;
-	int error = -ENODEV;
+	int error = listener_on(router->engine, router->ifindex, family, &listener);
 
-	if (router->has_mac)
-		error = listener_on(router->engine, router->ifindex, &listener);
-	engine_vips_unwatch(router);
-	for (int i = 0; i < router->held_count; i++)
-		router->held[i].announced = false;
-	if (!error && !listener->watchers) {
+	if (error)
+		return error;
+	if (!listener->watchers) {
 		/* What an earlier watch left unread says nothing of this one. */
 		while ((error = announce_receive(listener->fd, router->mac, &old)) != -EAGAIN)
 			if (error && error != -EBADMSG)
 				break;
-		error = announce_hear(listener->fd, true);
+		error = announce_hear(listener->fd, family, true);
 	}
-	if (error) {
+	if (error)
+		return error;
+	listener->watchers++;
+	router->watches[ear] = listener;
+	return 0;
+}
+
+void engine_vips_watch(struct engine_router *router)
+{
+	bool wanted[ENGINE_EARS] = {false};
+	int error = router->has_mac ? 0 : -ENODEV;
+
+	engine_vips_unwatch(router);
+	for (int i = 0; i < router->held_count; i++) {
+		const struct ip_addr *addr = &router->held[i].prefix.addr;
+
+		router->held[i].announced = false;
+		wanted[addr->family == IP_V6 ? ENGINE_EAR_V6 : ENGINE_EAR_V4] = true;
+	}
+	for (int ear = 0; ear < ENGINE_EARS && !error; ear++)
+		if (wanted[ear])
+			error = watch_family(router, (enum engine_ear)ear);
+	if (error)
 		/* The core then goes by the successor's advert. */
 		log_warn("%s: announcements cannot be watched for: %s", router->conf->name,
 			 strerror(-error));
-		return;
-	}
-	listener->watchers++;
-	router->watch = listener;
 }
 
 void engine_vips_unwatch(struct engine_router *router)
 {
-	struct engine_listener *listener = router->watch;
+	for (int ear = 0; ear < ENGINE_EARS; ear++) {
+		struct engine_listener *listener = router->watches[ear];
 
-	router->watch = NULL;
-	if (listener && --listener->watchers == 0)
-		(void)announce_hear(listener->fd, false);
+		router->watches[ear] = NULL;
+		if (listener && --listener->watchers == 0)
+			(void)announce_hear(listener->fd, listener->family, false);
+	}
 }
 
 void engine_vips_forget(struct engine *engine, int ifindex)
@@ -347,8 +369,9 @@ void engine_vips_forget(struct engine *engine, int ifindex)
 			continue;
 		}
 		for (struct engine_router *router = engine->routers; router; router = router->next)
-			if (router->watch == listener)
-				router->watch = NULL;
+			for (int ear = 0; ear < ENGINE_EARS; ear++)
+				if (router->watches[ear] == listener)
+					router->watches[ear] = NULL;
 		*link = listener->next;
 		loop_fd_remove(listener->source);
 		close(listener->fd);

@@ -195,6 +195,19 @@ static int address_index(const struct netmon *nm, const struct netmon_address *w
 	return -1;
 }
 
+/* An IPv6 address cannot be used before duplicate address detection is through with it (two seconds
+ * after the link came up), and not at all if that found another host. The kernel says when it is.
+ */
+static bool is_ready(const struct ifaddrmsg *info, struct nlattr *flags_attr)
+{
+	uint32_t flags = info->ifa_flags;
+
+	if (flags_attr && nla_len(flags_attr) >= (int)sizeof flags)
+		flags = nla_get_u32(flags_attr);
+	return !(flags & IFA_F_DADFAILED) &&
+	       (!(flags & IFA_F_TENTATIVE) || (flags & IFA_F_OPTIMISTIC));
+}
+
 static void address_message(struct netmon *nm, struct nlmsghdr *header)
 {
 	struct nlattr *attrs[IFA_PROTO + 1];
@@ -204,19 +217,19 @@ static void address_message(struct netmon *nm, struct nlmsghdr *header)
 	int at;
 
 	if (nlmsg_parse(header, sizeof *info, attrs, IFA_PROTO, NULL) ||
-	    info->ifa_family != AF_INET)
-		return;
-	local = attrs[IFA_LOCAL] ? attrs[IFA_LOCAL] : attrs[IFA_ADDRESS];
-	if (!local || nla_len(local) != 4)
+	    (info->ifa_family != AF_INET && info->ifa_family != AF_INET6))
 		return;
 	address.ifindex = (int)info->ifa_index;
-	address.prefix.addr.family = IP_V4;
-	memcpy(address.prefix.addr.bytes, nla_data(local), 4);
+	address.prefix.addr.family = info->ifa_family == AF_INET6 ? IP_V6 : IP_V4;
+	local = attrs[IFA_LOCAL] ? attrs[IFA_LOCAL] : attrs[IFA_ADDRESS];
+	if (!local || nla_len(local) != (int)ip_size(&address.prefix.addr))
+		return;
+	memcpy(address.prefix.addr.bytes, nla_data(local), ip_size(&address.prefix.addr));
 	address.prefix.prefix_len = info->ifa_prefixlen;
 	if (attrs[IFA_PROTO] && nla_len(attrs[IFA_PROTO]) >= 1)
 		address.protocol = nla_get_u8(attrs[IFA_PROTO]);
 	at = address_index(nm, &address);
-	if (header->nlmsg_type == RTM_DELADDR) {
+	if (header->nlmsg_type == RTM_DELADDR || !is_ready(info, attrs[IFA_FLAGS])) {
 		if (at >= 0)
 			address_forget(nm, at);
 		return;
@@ -261,7 +274,7 @@ static int on_netlink(struct nl_msg *msg, void *ctx)
 static int dump_once(struct netmon *nm)
 {
 	struct ifinfomsg links = {.ifi_family = AF_UNSPEC};
-	struct ifaddrmsg addresses = {.ifa_family = AF_INET};
+	struct ifaddrmsg addresses = {.ifa_family = AF_UNSPEC};
 	int error;
 
 	if (nm->links_count)
@@ -360,7 +373,7 @@ int netmon_new(struct loop *loop, const struct netmon_handlers *handlers,
 	nl_socket_disable_seq_check(nm->events);
 	nl_socket_set_buffer_size(nm->events, RECEIVE_BYTES, 0);
 	error = from_nl(nl_socket_add_memberships(nm->events, RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR,
-						  RTNLGRP_NONE));
+						  RTNLGRP_IPV6_IFADDR, RTNLGRP_NONE));
 	if (!error)
 		error = from_nl(nl_socket_set_nonblocking(nm->events));
 	/* Listening comes before the dump, so that nothing falls between the two. */
@@ -442,6 +455,7 @@ bool netmon_own_address(const struct netmon *nm, int ifindex, struct ip_addr *re
 {
 	for (int i = 0; i < nm->addresses_count; i++) {
 		if (nm->addresses[i].ifindex == ifindex &&
+		    nm->addresses[i].prefix.addr.family == IP_V4 &&
 		    nm->addresses[i].protocol != ADDRESS_PROTOCOL) {
 			*ret_addr = nm->addresses[i].prefix.addr;
 			return true;

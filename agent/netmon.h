@@ -5,7 +5,8 @@
  * A port around rtnetlink (libnl-3). It dumps once, then listens; when the kernel says that it had
  * to drop messages, it dumps again and reports the differences, so that nothing is missed. It
  * belongs to one loop and knows the network namespace it was made in. Records that it hands out are
- * borrowed until the next turn of the loop.
+ * borrowed until the next turn of the loop. An IPv6 address is there as soon as it can be used,
+ * after duplicate address detection.
  *
  * Handlers are called from the loop and from netmon_catch_up(), never from within netmon_new():
  * read the table after that.
@@ -60,7 +61,7 @@ const struct netmon_address *netmon_address_find(const struct netmon *netmon, in
 						 const struct ip_addr *addr);
 /* Does another address of the interface have addr within its subnet? */
 bool netmon_has_subnet(const struct netmon *netmon, int ifindex, const struct ip_addr *addr);
-/* The interface's first address that carries no mark of ours, as a source for multicast. */
+/* The interface's first IPv4 address that carries no mark of ours, as a source for multicast. */
 bool netmon_own_address(const struct netmon *netmon, int ifindex, struct ip_addr *ret_addr);
 
 /* Does this kernel keep IFA_PROTO, the mark by which an address is known as ours? */

@@ -125,6 +125,7 @@ struct conf_vrrp {
 	struct ip_addr sources[CONF_NODES_MAX]; /* mcast_src_ip / unicast_src_ip; IP_NONE: the
 						 * node's address if unicast, else the interface's
 						 * first */
+	enum ip_family family;		      /* of the sources, and so of what is advertised */
 	bool auth_pass;
 	uint8_t auth_data[8];		      /* zero padded, as on the wire */
 	struct ip_prefix vips[CONF_VIPS_MAX];

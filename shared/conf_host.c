@@ -112,10 +112,12 @@ static void check_vips(struct host *host, const struct conf_vrrp *vrrp, const ch
 			int length;
 
 			if (strcmp(at->ifa_name, interface) != 0 || !at->ifa_addr ||
-			    at->ifa_addr->sa_family != AF_INET)
+			    !from_sockaddr(at->ifa_addr, &subnet.addr) ||
+			    subnet.addr.family != vip->family ||
+			    ip_is_link_local(&subnet.addr) != ip_is_link_local(vip))
 				continue;
 			length = prefix_length(at->ifa_netmask);
-			if (!from_sockaddr(at->ifa_addr, &subnet.addr) || length < 0)
+			if (length < 0)
 				continue;
 			/* The service address itself, on its holder, says nothing of the subnet. */
 			if (ip_equal(&subnet.addr, vip))

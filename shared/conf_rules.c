@@ -107,6 +107,21 @@ static void rule_weight(struct conf_reader *reader, const struct conf *conf,
 			     vrrp->priorities[best] - vrrp->priorities[next]));
 }
 
+/* Are all bits past the prefix those of byte, 0 or 0xff? */
+static bool host_is(const struct ip_prefix *prefix, uint8_t byte)
+{
+	for (size_t at = 0; at < ip_size(&prefix->addr); at++) {
+		unsigned mask = at * 8 >= prefix->prefix_len ? 0xffu
+				: at * 8 + 8 <= prefix->prefix_len
+					? 0u
+					: 0xffu >> (prefix->prefix_len % 8);
+
+		if ((prefix->addr.bytes[at] & mask) != (byte & mask))
+			return false;
+	}
+	return true;
+}
+
 static void rules_vrrp_alone(struct conf_reader *reader, const struct conf *conf,
 			     const struct conf_vrrp *vrrp)
 {
@@ -127,12 +142,6 @@ static void rules_vrrp_alone(struct conf_reader *reader, const struct conf *conf
 		rule_weight(reader, conf, vrrp, &vrrp->tracks[i]);
 	for (int v = 0; v < vrrp->vips_count; v++) {
 		const struct ip_prefix *vip = &vrrp->vips[v];
-		uint32_t host_mask = vip->prefix_len >= 32 ? 0 : 0xffffffffu >> vip->prefix_len;
-		uint32_t host =
-			((uint32_t)vip->addr.bytes[0] << 24 | (uint32_t)vip->addr.bytes[1] << 16 |
-			 (uint32_t)vip->addr.bytes[2] << 8 | vip->addr.bytes[3]) &
-			host_mask;
-
 		ip_format(&vip->addr, text);
 		for (int n = 0; n < conf->nodes_count; n++)
 			if (ip_equal(&vip->addr, &conf->nodes[n].address) &&
@@ -144,11 +153,15 @@ static void rules_vrrp_alone(struct conf_reader *reader, const struct conf *conf
 				    conf_say("use an address of its own for the service, or "
 					     "priority "
 					     "255 on its owner"));
-		if (vip->prefix_len < 31 && (host == 0 || host == host_mask))
+		if (vip->prefix_len + 1u < 8 * ip_size(&vip->addr) &&
+		    (host_is(vip, 0) || (vip->addr.family == IP_V4 && host_is(vip, 0xff))))
 			add(reader, CONF_WARNING, vrrp->line, "vrrp", vrrp->name,
 			    "virtual_ipaddress",
 			    conf_say("%s/%d is the %s address of its own subnet", text,
-				     vip->prefix_len, host == 0 ? "network" : "broadcast"),
+				     vip->prefix_len,
+				     !host_is(vip, 0)		 ? "broadcast"
+				     : vip->addr.family == IP_V6 ? "routers' anycast"
+								 : "network"),
 			    conf_say("use another address, or the right prefix length"));
 	}
 	if (vrrp->nopreempt && vrrp->preempt_delay_us > 0)

@@ -128,6 +128,46 @@ static void read_advert_int(const struct conf_scope *scope, struct conf_vrrp *vr
 			   conf_say("write 0.01 to 40.95 with at most two decimals"));
 }
 
+/* Adverts go from one source address to another, so that all of them are of one family. */
+static void read_family(const struct conf_scope *scope, const struct conf *conf,
+			struct conf_vrrp *vrrp, const char *name)
+{
+	const char *first = NULL;
+
+	vrrp->family = IP_V4;
+	for (int i = 0; i < conf->nodes_count; i++) {
+		const struct conf_node *node = &conf->nodes[i];
+		const bool given = vrrp->sources[i].family != IP_NONE;
+		const struct ip_addr *source = given ? &vrrp->sources[i] : &node->address;
+
+		if (vrrp->priorities[i] == 0 || source->family == IP_NONE || !node->name)
+			continue;
+		if (!first)
+			vrrp->family = source->family;
+		else if (vrrp->family != (enum ip_family)source->family)
+			conf_error(scope, name,
+				   conf_say("the adverts of %s come from an IPv%d address, those "
+					    "of %s from an IPv%d one",
+					    first, vrrp->family, node->name, source->family),
+				   conf_say("name an address of one family for each node"));
+		/* RFC 9568 section 5.1.2.1: multicast comes from the link-local address. */
+		if (vrrp->multicast && source->family == IP_V6 && !ip_is_link_local(source)) {
+			conf_error(scope, name,
+				   conf_say("adverts to ff02::12 come from a link-local address, "
+					    "and that of %s is not said",
+					    node->name),
+				   conf_say("write mcast_src_ip = { ... }; with what `ip -6 addr "
+					    "show scope link` shows on each node"));
+			return;
+		}
+		first = first ? first : node->name;
+	}
+	if (vrrp->family == IP_V6 && vrrp->version == 2)
+		conf_error(scope, "version", conf_say("version 2 knows no IPv6"),
+			   conf_say("write version = 3; or have the adverts go over IPv4, with %s",
+				    name));
+}
+
 static void read_sources(const struct conf_scope *scope, const struct conf *conf,
 			 struct conf_vrrp *vrrp)
 {
@@ -160,20 +200,10 @@ static void read_sources(const struct conf_scope *scope, const struct conf *conf
 						conf_say("add %s = \"...\";", conf->nodes[i].name));
 				continue;
 			}
-			if (conf_read_address(&group, conf->nodes[i].name, &vrrp->sources[i]) &&
-			    vrrp->sources[i].family != IP_V4)
-				conf_error(&group, conf->nodes[i].name,
-					   conf_say("is an IPv6 address"),
-					   conf_say("adverts go over IPv4: write an IPv4 address"));
+			conf_read_address(&group, conf->nodes[i].name, &vrrp->sources[i]);
 		}
 	}
-	for (int i = 0; !vrrp->multicast && i < conf->nodes_count; i++)
-		if (vrrp->priorities[i] > 0 && conf->nodes[i].address.family == IP_V6 &&
-		    !by_node[i])
-			conf_error(scope, name,
-				   conf_say("node %s has an IPv6 address, and adverts go over IPv4",
-					    conf->nodes[i].name),
-				   conf_say("write %s, or multicast = true;", example));
+	read_family(scope, conf, vrrp, name);
 }
 
 static void read_auth(const struct conf_scope *scope, struct conf_vrrp *vrrp)
@@ -217,6 +247,19 @@ static void read_auth(const struct conf_scope *scope, struct conf_vrrp *vrrp)
 /* An address that no host can serve, by itself or within its own prefix; NULL if it is fine. */
 static const char *vip_fault(const struct ip_addr *addr)
 {
+	static const uint8_t zeros[16];
+
+	if (addr->family == IP_V6) {
+		if (addr->bytes[0] == 0xff)
+			return "is a multicast address";
+		if (memcmp(addr->bytes, zeros, 15) == 0 && addr->bytes[15] <= 1)
+			return addr->bytes[15] ? "is a loopback address"
+					       : "is not an address of a host";
+		if (memcmp(addr->bytes, zeros, 10) == 0 && addr->bytes[10] == 0xff &&
+		    addr->bytes[11] == 0xff)
+			return "is an IPv4 address in IPv6's clothes";
+		return NULL;
+	}
 	if (addr->bytes[0] == 0)
 		return "is not an address of a host";
 	if (addr->bytes[0] == 127)
@@ -232,6 +275,7 @@ static void read_vips(const struct conf_scope *scope, struct conf_vrrp *vrrp)
 {
 	static const char example[] = "virtual_ipaddress = [ \"198.51.100.200/24\" ];";
 	config_setting_t *list;
+	bool advertised = false;
 
 	if (!conf_get(scope, "virtual_ipaddress")) {
 		conf_required(scope, "virtual_ipaddress", example);
@@ -259,12 +303,6 @@ static void read_vips(const struct conf_scope *scope, struct conf_vrrp *vrrp)
 					: conf_say("write one such as \"198.51.100.200/24\""));
 			continue;
 		}
-		if (vip.addr.family != IP_V4) {
-			conf_error(scope, "virtual_ipaddress",
-				   conf_say("\"%.80s\" is an IPv6 address", text),
-				   conf_say("this version moves IPv4 addresses only"));
-			continue;
-		}
 		fault = vip_fault(&vip.addr);
 		if (fault || vip.prefix_len == 0) {
 			conf_error(scope, "virtual_ipaddress",
@@ -282,7 +320,16 @@ static void read_vips(const struct conf_scope *scope, struct conf_vrrp *vrrp)
 			continue;
 		}
 		vrrp->vips[vrrp->vips_count++] = vip;
+		advertised |= vip.addr.family == vrrp->family;
 	}
+	if (vrrp->vips_count > 0 && !advertised)
+		conf_error(scope, "virtual_ipaddress",
+			   conf_say("names no IPv%d address, and the adverts, which go over IPv%d, "
+				    "can name no other",
+				    vrrp->family, vrrp->family),
+			   conf_say("add one, or have the adverts go over IPv%d with %s",
+				    vrrp->family == IP_V4 ? 6 : 4,
+				    vrrp->multicast ? "mcast_src_ip" : "unicast_src_ip"));
 }
 
 /* What a word of `track` says beyond the check's name. */

@@ -275,6 +275,11 @@ size_t ip_size(const struct ip_addr *addr)
 	}
 }
 
+bool ip_is_link_local(const struct ip_addr *addr)
+{
+	return addr->family == IP_V6 && addr->bytes[0] == 0xfe && (addr->bytes[1] & 0xc0) == 0x80;
+}
+
 bool ip_in_prefix(const struct ip_addr *addr, const struct ip_prefix *prefix)
 {
 	size_t whole = prefix->prefix_len / 8;

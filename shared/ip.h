@@ -32,6 +32,8 @@ bool ip_equal(const struct ip_addr *a, const struct ip_addr *b);
 /* Numerical order as RFC 9568 section 6.4.3 compares primary addresses; families must be equal. */
 int ip_compare(const struct ip_addr *a, const struct ip_addr *b);
 size_t ip_size(const struct ip_addr *addr); /* 4, 16, or 0 for IP_NONE */
+/* fe80::/10: means something together with an interface only. */
+bool ip_is_link_local(const struct ip_addr *addr);
 bool ip_in_prefix(const struct ip_addr *addr, const struct ip_prefix *prefix);
 
 #endif

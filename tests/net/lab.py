@@ -20,6 +20,7 @@ To look around in a running laboratory: nsenter -t PID -a (PID of a tdm-init).
 """
 import atexit
 import ctypes
+import ipaddress
 import json
 import os
 import re
@@ -236,6 +237,8 @@ class Host:
     def __init__(self, lab, name, index):
         self.lab, self.name, self.index = lab, name, index
         self.address = NETWORK + str(index)
+        self.address6 = f"2001:db8::{index:x}"  # a test that wants it calls use_ipv6()
+        self.link_local = f"fe80::5eff:fe00:53{index:02x}"  # of its hardware address
         self.home = os.path.join(lab.home, name)
         self.process = None
         self.pid = 0
@@ -310,13 +313,28 @@ class Host:
                               check=False)
         check(done.returncode == 0, f"{self.name}: ip: {done.stderr}")
 
+    def use_ipv6(self):
+        """Gives eth0 its global address, and waits until its link-local one can be used."""
+        self.ip(f"address add {self.address6}/64 dev eth0 nodad")
+        wait_for(f"{self.name} is through with duplicate address detection",
+                 lambda: self.link_local in self.addresses6())
+
     def addresses(self):
         """The IPv4 addresses that this host holds, read without a process being started."""
         text = read(f"/proc/{self.pid}/net/fib_trie")
         return set(re.findall(r"\|-- (\S+)\n\s+/32 host LOCAL", text))
 
+    def addresses6(self):
+        """The IPv6 addresses of this host that can be used (not those still being probed for)."""
+        found = set()
+        for line in read(f"/proc/{self.pid}/net/if_inet6").splitlines():
+            address, _, _, _, flags, _ = line.split()
+            if not int(flags, 16) & 0x40:  # tentative
+                found.add(str(ipaddress.IPv6Address(bytes.fromhex(address))))
+        return found
+
     def has(self, address):
-        return address in self.addresses()
+        return address in (self.addresses6() if ":" in address else self.addresses())
 
     def socket(self, *kind):
         """A socket in this host's network, for use from here."""
@@ -399,7 +417,8 @@ class Probe:
 class Capture:
     """What goes over the wire, seen at the switch by tshark."""
 
-    def __init__(self, lab, capture_filter="ip proto 112 or arp"):
+    def __init__(self, lab, capture_filter="ip proto 112 or ip6 proto 112 or "
+                 "arp or icmp6"):
         self.file = os.path.join(lab.home, f"wire-{now_us()}.pcapng")
         self.lab = lab
         self.running = lab.switch.start("tshark", "tshark", "-q", "-i", "br0", "-w", self.file,

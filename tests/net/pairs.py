@@ -8,6 +8,7 @@ from lab import check, wait_for
 
 VIP = "198.51.100.200"
 VIP2 = "198.51.100.201"
+VIP6 = "2001:db8::200"
 NGINX_CHECK = '{ name = "nginx"; process = "/run/nginx.pid"; weight = -20; interval = 0.5; fall = 1; }'
 MIRROR = """
 mirrors = (
@@ -22,7 +23,7 @@ def router(name="VI_1", vrid=51, vip=VIP, priority=None, **settings):
     priority = priority or {"web1": 100, "web2": 90}
     lines = [f'name = "{name}"', 'interface = "eth0"', f"virtual_router_id = {vrid}",
              "priority = { " + " ".join(f"{n} = {p};" for n, p in priority.items()) + " }",
-             f'virtual_ipaddress = [ "{vip}/24" ]']
+             f'virtual_ipaddress = [ "{vip}/{64 if ":" in vip else 24}" ]']
     lines += [f"{key} = {value}" for key, value in settings.items()]
     return "  { " + ";\n    ".join(lines) + "; }"
 
@@ -42,8 +43,11 @@ def tandem_conf(lab, routers=(), mirrors="", checks=(), keys=None, extra=""):
 
 def keepalived_conf(lab, node, version, multicast, priority, advert_int, password=None,
                     vip=VIP, extra=""):
-    peers = "".join(f" {other.address}\n" for other in lab.nodes if other is not node)
-    unicast = "" if multicast else (f"  unicast_src_ip {node.address}\n"
+    def source(of):
+        return of.address6 if ":" in vip else of.address
+
+    peers = "".join(f" {source(other)}\n" for other in lab.nodes if other is not node)
+    unicast = "" if multicast else (f"  unicast_src_ip {source(node)}\n"
                                     f"  unicast_peer {{\n{peers}  }}\n")
     auth = f"  authentication {{\n auth_type PASS\n auth_pass {password}\n }}\n" if password else ""
     return f"""global_defs {{
@@ -59,7 +63,7 @@ vrrp_instance VI_1 {{
   priority {priority}
   advert_int {advert_int}
 {auth}{unicast}{extra}  virtual_ipaddress {{
-    {vip}/24
+    {vip}/{64 if ":" in vip else 24}
   }}
 }}
 """

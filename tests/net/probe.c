@@ -75,6 +75,21 @@ static void be_punctual(void)
 	(void)mlockall(MCL_CURRENT | MCL_FUTURE);
 }
 
+/* IPv4 in IPv6's form, so that one socket serves both families. */
+static struct sockaddr_in6 mapped_address_of(const char *text, const char *port)
+{
+	struct sockaddr_in6 address = {.sin6_family = AF_INET6,
+				       .sin6_port = htons((uint16_t)atoi(port))};
+	char mapped[64];
+
+	snprintf(mapped, sizeof mapped, "%s%s", strchr(text, ':') ? "" : "::ffff:", text);
+	if (inet_pton(AF_INET6, mapped, &address.sin6_addr) != 1) {
+		fprintf(stderr, "probe: %s is not an address\n", text);
+		exit(2);
+	}
+	return address;
+}
+
 static struct sockaddr_in address_of(const char *text, const char *port)
 {
 	struct sockaddr_in address = {.sin_family = AF_INET,
@@ -175,18 +190,20 @@ static void copy_name(char *name, const char *from, size_t size)
 
 static int answer(const char *name, const char *port)
 {
-	struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port))};
-	int on = 1, fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_in6 any = {.sin6_family = AF_INET6,
+				   .sin6_port = htons((uint16_t)atoi(port))};
+	int on = 1, off = 0, fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	char datagram[64], control[256];
 
-	if (fd < 0 || setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof on) < 0 ||
+	if (fd < 0 || setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off) < 0 ||
+	    setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof on) < 0 ||
 	    bind(fd, (struct sockaddr *)&any, sizeof any) < 0)
 		fail("cannot answer");
 	be_punctual();
 	puts("running");
 	fflush(stdout);
 	while (!stopping) {
-		struct sockaddr_in from;
+		struct sockaddr_in6 from;
 		struct iovec part = {datagram, sizeof datagram - NAME_BYTES};
 		struct msghdr message = {.msg_name = &from,
 					 .msg_namelen = sizeof from,
@@ -201,12 +218,11 @@ static int answer(const char *name, const char *port)
 			continue;
 		/* The answer leaves from the address that was asked. */
 		header = CMSG_FIRSTHDR(&message);
-		if (header != NULL && header->cmsg_type == IP_PKTINFO) {
-			struct in_pktinfo info;
+		if (header != NULL && header->cmsg_type == IPV6_PKTINFO) {
+			struct in6_pktinfo info;
 
 			memcpy(&info, CMSG_DATA(header), sizeof info);
-			info.ipi_ifindex = 0;
-			info.ipi_spec_dst = info.ipi_addr;
+			info.ipi6_ifindex = 0;
 			memcpy(CMSG_DATA(header), &info, sizeof info);
 			message.msg_controllen = CMSG_SPACE(sizeof info);
 		}
@@ -221,8 +237,8 @@ static int answer(const char *name, const char *port)
 static int ask(const char *to, const char *port, uint64_t interval_us)
 {
 	static struct view view;
-	struct sockaddr_in address = address_of(to, port);
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct sockaddr_in6 address = mapped_address_of(to, port);
+	int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	uint64_t next_us;
 
 	if (fd < 0)

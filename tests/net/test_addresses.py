@@ -2,8 +2,8 @@
 """The addresses themselves: what the kernel, a cable or an administrator does to them."""
 import re
 
-from lab import Lab, check, test, wait_for
-from pairs import VIP, router, start_pair, tandem_conf, wait_state
+from lab import Capture, Lab, Probe, check, figure, test, wait_for
+from pairs import VIP, VIP6, router, start_pair, tandem_conf, wait_state
 
 
 @test()
@@ -48,3 +48,52 @@ def the_nodes_own_address_and_an_administrators_survive_everything():
         lab.wait_holder("web2", VIP)
         check(web1.addresses() == {"127.0.0.1", web1.address, "203.0.113.77"},
               f"left on web1: {web1.addresses()}")
+
+
+@test()
+def addresses_of_both_families_move_together_and_leave_none_behind():
+    """Adverts go over IPv4 and can name no IPv6 address: that one moves unsaid."""
+    with Lab() as lab:
+        web1, web2 = lab.nodes
+        for host in (web1, web2, lab.client):
+            host.use_ipv6()
+        text = tandem_conf(lab, [router(nopreempt="true")])
+        start_pair(lab, text.replace(f'"{VIP}/24"', f'"{VIP}/24", "{VIP6}/64"'), nginx=False)
+        for vip in (VIP, VIP6):
+            lab.wait_holder("web1", vip)
+        check(VIP6 not in web1.run("ip", "-6", "route", "get", lab.client.address6),
+              "web1 speaks to the client from the service address")
+        capture = Capture(lab)
+        client = Probe(lab.client, "ask", VIP6, "9", "1000")
+        next(r for r in web1.started if r.name == "agent").stop()
+        for vip in (VIP, VIP6):
+            lab.wait_holder("web2", vip)
+        gap = client.stop()["gap_us"] / 1000
+        check(gap < 200, f"the IPv6 address was away for {gap:.1f} ms: longer than VRRP's own wait")
+        check({web1.address6, web1.link_local} <= web1.addresses6(), "its own addresses are gone")
+        capture.stop()
+        check(not capture.malformed(), f"malformed: {capture.malformed()}")
+        check(capture.count(f"icmpv6.type == 136 and icmpv6.nd.na.target_address == {VIP6} and "
+                            "ipv6.dst == ff02::1 and icmpv6.nd.na.flag.o == 1"),
+              "no neighbour advertisement to all nodes")
+        check(not capture.count("icmpv6.checksum.status == 0"), "a wrong ICMPv6 checksum")
+        # Everything at once, as a crash would: the kernel takes both off by itself.
+        next(r for r in web2.started if r.name == "agent").kill_all()
+        for vip in (VIP, VIP6):
+            wait_for(f"{vip} expires", lambda gone=vip: not web2.has(gone), timeout=20)
+        figure(f"orderly stop: the IPv6 address was away for {gap:.1f} ms at most")
+
+
+@test()
+def a_pair_speaks_over_ipv6_as_soon_as_its_link_local_addresses_are_ready():
+    """Two seconds of duplicate address detection are a wait, and no failure."""
+    with Lab() as lab:
+        sources = "{ " + " ".join(f'{n.name} = "{n.link_local}";' for n in lab.nodes) + " }"
+        lab.nodes[0].power_off()
+        lab.nodes[0].power_on()  # its link has come up this moment
+        start_pair(lab, tandem_conf(lab, [router(
+            vip=VIP6, multicast="true", mcast_src_ip=sources)]), nginx=False)
+        lab.wait_holder("web1", VIP6)
+        wait_state(lab["web2"], "BACKUP")
+        next(r for r in lab["web1"].started if r.name == "agent").kill_all()
+        lab.wait_holder("web2", VIP6)

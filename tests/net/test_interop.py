@@ -1,12 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""tandem-agent and Debian's keepalived as the two halves of one pair, in each of the four ways in
+"""tandem-agent and Debian's keepalived as the two halves of one pair, in each of the six ways in
 which keepalived speaks: each of them once as the holder and once as the one that stands by."""
 from adverts import advert_v2, send
 from lab import Capture, Lab, Probe, check, figure, test, wait_for
-from pairs import VIP, keepalived_conf, keepalived_refusals, router, tandem_conf
+from pairs import VIP, VIP6, keepalived_conf, keepalived_refusals, router, tandem_conf
 
 
-def fail_over_and_back(version, multicast, leader, advert_int, password=None):
+def sources6(lab, multicast):
+    """Where adverts over IPv6 come from, by node."""
+    return "{ " + " ".join(
+        f'{node.name} = "{node.link_local if multicast else node.address6}";'
+        for node in lab.nodes) + " }"
+
+
+def fail_over_and_back(version, multicast, leader, advert_int, password=None, vip=VIP):
     """web1 has the higher priority and takes the address back whenever it returns: from an orderly
     stop, and from a loss of power. leader is what runs there."""
     with Lab() as lab:
@@ -14,16 +21,23 @@ def fail_over_and_back(version, multicast, leader, advert_int, password=None):
         tandem = web1 if leader == "tandem" else web2
         settings = {"version": version, "advert_int": advert_int,
                     "multicast": "true" if multicast else "false"}
+        over_ipv6 = ":" in vip
+        if over_ipv6:
+            settings["mcast_src_ip" if multicast else "unicast_src_ip"] = sources6(lab, multicast)
+            if not multicast:
+                settings["min_ttl"] = 64  # what keepalived sends, there alone
+            for host in (*lab.nodes, lab.client):
+                host.use_ipv6()
         if password:
             settings |= {"auth_type": '"PASS"', "auth_pass": f'"{password}"'}
-        tandem.configure(tandem_conf(lab, [router(**settings)]))
+        tandem.configure(tandem_conf(lab, [router(vip=vip, **settings)]))
 
         def start(node):
             if node is tandem:
                 return node.start_agent()
             return node.start_keepalived(keepalived_conf(
                 lab, node, version, multicast, {"web1": 100, "web2": 90}[node.name], advert_int,
-                password))
+                password, vip))
 
         def no_refusals():
             refusals = keepalived_refusals(lab.all_text("keepalived"))
@@ -35,34 +49,39 @@ def fail_over_and_back(version, multicast, leader, advert_int, password=None):
         # Longer than the master-down of whoever must wait for one, start included.
         patience = 6 + 6 * advert_int
         start(web2)
-        lab.wait_holder("web2", VIP, patience)
+        lab.wait_holder("web2", vip, patience)
         first = start(web1)
-        lab.wait_holder("web1", VIP, patience)
+        lab.wait_holder("web1", vip, patience)
         wait_for("tandem knows web1 as the master", lambda: (
             tandem.instance().get("master") or {}).get("node") == "web1" or web1 is tandem)
 
-        client = Probe(lab.client, "ask", VIP, "9", "1000")
+        client = Probe(lab.client, "ask", vip, "9", "1000")
         first.stop()
-        lab.wait_holder("web2", VIP, patience)
+        lab.wait_holder("web2", vip, patience)
         start(web1)
-        lab.wait_holder("web1", VIP, patience)
+        lab.wait_holder("web1", vip, patience)
         stopped = client.stop()["gap_us"] / 1000
         no_refusals()
 
-        client = Probe(lab.client, "ask", VIP, "9", "1000")
+        client = Probe(lab.client, "ask", vip, "9", "1000")
         web1.power_off()
-        lab.wait_holder("web2", VIP, patience)
+        lab.wait_holder("web2", vip, patience)
         lost = client.stop()["gap_us"] / 1000
         web1.power_on()
+        if over_ipv6:
+            web1.use_ipv6()
         start(web1)
-        lab.wait_holder("web1", VIP, patience)
+        lab.wait_holder("web1", vip, patience)
         no_refusals()
 
         capture.stop()
         wrong = capture.malformed()
         check(not wrong, f"tshark finds malformed packets: {wrong[:5]}")
         for node in lab.nodes:
-            count = capture.count(f"vrrp and ip.src == {node.address}")
+            source = f"ip.src == {node.address}"
+            if over_ipv6:
+                source = f"ipv6.src == {node.link_local if multicast else node.address6}"
+            count = capture.count(f"vrrp and {source}")
             check(count >= 3, f"only {count} adverts of {node.name} were seen")
         figure(f"web1 ({leader}) stopped and came back: longest gap {stopped:.1f} ms; lost power: "
                f"{lost:.0f} ms; {capture.count('vrrp')} adverts, none malformed, none refused")
@@ -106,6 +125,26 @@ def tandem_and_keepalived_standing_by_fail_over_with_v3_multicast():
 @test()
 def keepalived_and_tandem_standing_by_fail_over_with_v3_multicast():
     fail_over_and_back(3, True, "keepalived", 0.2)
+
+
+@test()
+def tandem_and_keepalived_standing_by_fail_over_with_ipv6_unicast():
+    fail_over_and_back(3, False, "tandem", 0.2, vip=VIP6)
+
+
+@test()
+def keepalived_and_tandem_standing_by_fail_over_with_ipv6_unicast():
+    fail_over_and_back(3, False, "keepalived", 0.2, vip=VIP6)
+
+
+@test()
+def tandem_and_keepalived_standing_by_fail_over_with_ipv6_multicast():
+    fail_over_and_back(3, True, "tandem", 0.2, vip=VIP6)
+
+
+@test()
+def keepalived_and_tandem_standing_by_fail_over_with_ipv6_multicast():
+    fail_over_and_back(3, True, "keepalived", 0.2, vip=VIP6)
 
 
 @test()

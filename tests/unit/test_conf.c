@@ -257,6 +257,39 @@ static void pins_are_read_bit_by_bit(void **state)
 	conf_free(c);
 }
 
+static void adverts_go_over_the_family_of_their_source(void **state)
+{
+	static const struct {
+		const char *more;
+		enum ip_family family;
+	} cases[] = {
+		{"", IP_V4},
+		{"unicast_src_ip = { web1 = \"2001:db8::1\"; web2 = \"fe80::2\"; };", IP_V6},
+		{"multicast = true;", IP_V4},
+		{"multicast = true; mcast_src_ip = { web1 = \"fe80::1\"; web2 = \"fe80::2\"; };",
+		 IP_V6},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		char text[1024];
+		struct conf *c;
+
+		snprintf(text, sizeof text,
+			 HEAD
+			 "vrrp = ( { name = \"V\"; interface = \"eth0\"; virtual_router_id = 1;"
+			 " priority = { web1 = 2; web2 = 1; }; virtual_ipaddress = [ "
+			 "\"198.51.100.9/24\", \"2001:db8::9/64\", \"fe80::9/64\" ]; %s } );",
+			 cases[i].more);
+		c = parse_good(text, NULL);
+		assert_int_equal(c->vrrps[0].family, cases[i].family);
+		assert_int_equal(c->vrrps[0].vips_count, 3);
+		assert_int_equal(c->vrrps[0].vips[1].addr.family, IP_V6);
+		assert_int_equal(c->vrrps[0].vips[1].prefix_len, 64);
+		conf_free(c);
+	}
+}
+
 static void a_node_of_priority_zero_takes_no_part(void **state)
 {
 	struct conf *c = parse_good(
@@ -518,6 +551,7 @@ int main(void)
 		cmocka_unit_test(times_are_numbers_or_text_with_a_unit),
 		cmocka_unit_test(each_kind_of_check_is_read),
 		cmocka_unit_test(pins_are_read_bit_by_bit),
+		cmocka_unit_test(adverts_go_over_the_family_of_their_source),
 		cmocka_unit_test(a_node_of_priority_zero_takes_no_part),
 		cmocka_unit_test(a_zero_byte_and_a_file_too_large_are_refused),
 		cmocka_unit_test(the_password_is_in_no_message),

@@ -303,9 +303,39 @@ static const struct bad {
 	{HEAD VRRP("unicast_src_ip = { web1 = \"198.51.100.1\"; };"),
 	 "f:7: vrrp.VI_1.unicast_src_ip: names none for node web2; add web2 = \"...\";\n"},
 	{HEAD VRRP("unicast_src_ip = { web1 = \"198.51.100.1\"; web2 = \"2001:db8::2\"; };"),
-	 "f:7: vrrp.VI_1.unicast_src_ip.web2: is an IPv6 address; adverts go over IPv4: write an "
-	 "IPv4 "
-	 "address\n"},
+	 "f:7: vrrp.VI_1.unicast_src_ip: the adverts of web1 come from an IPv4 address, those of "
+	 "web2 from an IPv6 one; name an address of one family for each node\n"},
+	{HEAD VRRP("unicast_src_ip = { web1 = \"2001:db8::1\"; web2 = \"2001:db8::2\"; };"),
+	 "f:6: vrrp.VI_1.virtual_ipaddress: names no IPv6 address, and the adverts, which go over "
+	 "IPv6, can name no other; add one, or have the adverts go over IPv4 with "
+	 "unicast_src_ip\n"},
+	{HEAD "vrrp = ( { name = \"V\"; interface = \"eth0\"; virtual_router_id = 1; version = 2;\n"
+	      "priority = { web1 = 2; web2 = 1; }; virtual_ipaddress = [ \"2001:db8::9/64\" ];\n"
+	      "unicast_src_ip = { web1 = \"2001:db8::1\"; web2 = \"2001:db8::2\"; }; } );",
+	 "f:4: vrrp.V.version: version 2 knows no IPv6; write version = 3; or have the adverts go "
+	 "over IPv4, with unicast_src_ip\n"},
+	{HEAD
+	 "vrrp = ( { name = \"V\"; interface = \"eth0\"; virtual_router_id = 1; multicast = true;\n"
+	 "priority = { web1 = 2; web2 = 1; }; virtual_ipaddress = [ \"2001:db8::9/64\" ];\n"
+	 "mcast_src_ip = { web1 = \"2001:db8::1\"; web2 = \"fe80::2\"; }; } );",
+	 "f:6: vrrp.V.mcast_src_ip: adverts to ff02::12 come from a link-local address, and that "
+	 "of web1 is not said; write mcast_src_ip = { ... }; with what `ip -6 addr show scope "
+	 "link` shows on each node\n"},
+	{HEAD
+	 "vrrp = ( { name = \"V\"; interface = \"eth0\"; virtual_router_id = 1;\n"
+	 "priority = { web1 = 2; web2 = 1; };\n"
+	 "virtual_ipaddress = [ \"198.51.100.9/24\", \"ff02::12\", \"::1\", \"::\",\n"
+	 "\"::ffff:198.51.100.8\", \"2001:db8::/64\", \"2001:db8::ffff:ffff:ffff:ffff/64\" ]; } );",
+	 "f:4: warning: vrrp.V.virtual_ipaddress: 2001:db8::/64 is the routers' anycast address of "
+	 "its own subnet; use another address, or the right prefix length\n"
+	 "f:6: vrrp.V.virtual_ipaddress: \"ff02::12\" is a multicast address; write a free address "
+	 "of the interface's subnet\n"
+	 "f:6: vrrp.V.virtual_ipaddress: \"::1\" is a loopback address; write a free address of "
+	 "the interface's subnet\n"
+	 "f:6: vrrp.V.virtual_ipaddress: \"::\" is not an address of a host; write a free address "
+	 "of the interface's subnet\n"
+	 "f:6: vrrp.V.virtual_ipaddress: \"::ffff:198.51.100.8\" is an IPv4 address in IPv6's "
+	 "clothes; write a free address of the interface's subnet\n"},
 	{HEAD VRRP("track = [ \"ngnix\" ];") CHECK("process = \"/run/x\";"),
 	 "f:7: vrrp.VI_1.track: there is no check \"ngnix\"; did you mean nginx?\n"
 	 "f:8: warning: checks.nginx: no vrrp entry tracks this check, so that it moves nothing; "
@@ -340,9 +370,6 @@ static const struct bad {
 	 "f:6: vrrp.V.virtual_ipaddress: \"0.0.0.0\" is not an address of a host; write a free "
 	 "address of "
 	 "the interface's subnet\n"
-	 "f:6: vrrp.V.virtual_ipaddress: \"2001:db8::5/64\" is an IPv6 address; this version moves "
-	 "IPv4 "
-	 "addresses only\n"
 	 "f:6: vrrp.V.virtual_ipaddress: \"198.51.100.9/24\" stands twice; keep one of the two\n"
 	 "f:6: vrrp.V.virtual_ipaddress: \"198.51.100.7/24 dev eth0\" is not an address with a "
 	 "prefix "

@@ -150,6 +150,8 @@ static void release(struct agent_runner *r)
 	char path[4096];
 
 	agent_hooks_free(r->hooks);
+	for (int i = 0; i < CONF_CHECKS_MAX; i++)
+		run_abandon(r->restarts[i].run);
 	loop_timer_free(r->beat_timer);
 	loop_timer_free(r->restart_timer);
 	loop_timer_free(r->leave_timer);

@@ -53,33 +53,46 @@ void agent_runner_on_hook(void *ctx, const struct agent_hook_report *report)
 		loop_quit(r->loop, 0);
 }
 
-static void tell_check(struct agent_runner *r, uint32_t id, enum engine_check_outcome outcome,
-		       const char *words)
+static void tell_outcome(struct agent_runner *r, enum runner_msg type, uint32_t id, uint8_t outcome,
+			 const char *words)
 {
 	uint8_t bytes[1024];
 	struct wire_writer w;
 
 	wire_writer_init(&w, bytes, sizeof bytes);
 	wire_put_u32(&w, id);
-	wire_put_u8(&w, (uint8_t)outcome);
+	wire_put_u8(&w, outcome);
 	wire_put_string(&w, words, strlen(words));
-	agent_runner_send(r, RUNNER_MSG_CHECK_DONE, &w, -1);
+	agent_runner_send(r, type, &w, -1);
+}
+
+static void tell_check(struct agent_runner *r, uint32_t id, enum engine_check_outcome outcome,
+		       const char *words)
+{
+	tell_outcome(r, RUNNER_MSG_CHECK_DONE, id, (uint8_t)outcome, words);
+}
+
+/* How it ended; and the last words say best what was found. */
+static void describe(const struct run_result *result, char *words, size_t room)
+{
+	char text[128];
+	size_t size;
+
+	run_describe(result, text, sizeof text);
+	snprintf(words, room, "%s%s%.300s", text, result->output_size ? ": " : "",
+		 result->output + (result->output_size > 300 ? result->output_size - 300 : 0));
+	for (size = strlen(words); size && words[size - 1] == '\n'; size--)
+		words[size - 1] = '\0';
 }
 
 static void on_check_done(void *ctx, const struct run_result *result)
 {
 	struct check_run *check = ctx;
 	enum engine_check_outcome outcome = ENGINE_CHECK_FAILED;
-	char words[512], text[128];
-	size_t size;
+	char words[512];
 
 	check->run = NULL;
-	run_describe(result, text, sizeof text);
-	/* The last words of the script say best what it found. */
-	snprintf(words, sizeof words, "%s%s%.300s", text, result->output_size ? ": " : "",
-		 result->output + (result->output_size > 300 ? result->output_size - 300 : 0));
-	for (size = strlen(words); size && words[size - 1] == '\n'; size--)
-		words[size - 1] = '\0';
+	describe(result, words, sizeof words);
 	if (run_succeeded(result))
 		outcome = ENGINE_CHECK_OK;
 	else if (result->timed_out)
@@ -121,6 +134,63 @@ static bool start_check(struct agent_runner *r, struct wire_reader *in)
 		tell_check(r, id, ENGINE_CHECK_NOT_EXECUTED,
 			   error == -ESRCH ? "its user does not exist" : strerror(-error));
 	}
+	return true;
+}
+
+static void on_restart_done(void *ctx, const struct run_result *result)
+{
+	struct check_run *restart = ctx;
+	bool good = run_succeeded(result);
+	char words[512];
+
+	restart->run = NULL;
+	describe(result, words, sizeof words);
+	if (good)
+		log_notice("check %s: its restart command: %s", restart->name, words);
+	else
+		log_err("check %s: its restart command: %s", restart->name, words);
+	if (restart->id)
+		tell_outcome(restart->runner, RUNNER_MSG_RESTART_DONE, restart->id, good, words);
+}
+
+static bool start_restart(struct agent_runner *r, struct wire_reader *in)
+{
+	const struct agent_snapshot *snapshot = agent_runner_numbered(r, wire_get_u32(in));
+	int place = wire_get_u16(in);
+	uint32_t id = wire_get_u32(in);
+	const struct conf_check *conf;
+	struct check_run *restart = NULL;
+	struct run_options options = {0};
+	const char *trouble = NULL;
+	int error;
+
+	if (!wire_reader_done(in) || !snapshot || place >= snapshot->conf.conf->checks_count)
+		return false;
+	conf = &snapshot->conf.conf->checks[place];
+	if (!conf->restart.argv)
+		return false;
+	for (int i = 0; i < CONF_CHECKS_MAX; i++) {
+		if (!r->restarts[i].run)
+			restart = restart ? restart : &r->restarts[i];
+		else if (!strcmp(r->restarts[i].name, conf->name))
+			trouble = "the one before still runs"; /* for an engine that has gone */
+	}
+	if (!restart)
+		trouble = "too many restart commands run";
+	if (!trouble) {
+		options.command = &conf->restart;
+		options.timeout_us = conf->restart_timeout_us;
+		restart->runner = r;
+		restart->id = id;
+		snprintf(restart->name, sizeof restart->name, "%s", conf->name);
+		error = run_start(r->loop, &options, on_restart_done, restart, &restart->run);
+		if (!error)
+			return true;
+		restart->run = NULL;
+		trouble = strerror(-error);
+	}
+	log_err("check %s: its restart command is not started: %s", conf->name, trouble);
+	tell_outcome(r, RUNNER_MSG_RESTART_DONE, id, false, trouble);
 	return true;
 }
 
@@ -224,6 +294,9 @@ static void on_message(void *ctx, uint16_t type, const uint8_t *payload, size_t 
 		break;
 	case ENGINE_MSG_CHECK_RUN:
 		good = start_check(r, &in);
+		break;
+	case ENGINE_MSG_RESTART_RUN:
+		good = start_restart(r, &in);
 		break;
 	case ENGINE_MSG_HOOK_RUN:
 		good = queue_hook(r, &in);
@@ -329,8 +402,11 @@ static void on_engine_end(void *ctx, pid_t pid, int wait_status)
 	r->engine = 0;
 	r->channel = msg_channel_free(r->channel);
 	loop_timer_set(r->beat_timer, LOOP_NEVER_US);
-	for (int i = 0; i < CONF_CHECKS_MAX; i++)
+	for (int i = 0; i < CONF_CHECKS_MAX; i++) {
 		r->checks[i].run = run_abandon(r->checks[i].run);
+		/* A restart goes on: half of one is worse than none. */
+		r->restarts[i].id = 0;
+	}
 	if (r->leaving) {
 		if (!WIFEXITED(wait_status) || WEXITSTATUS(wait_status))
 			log_err("the engine (process %d) ended while it left: %s", (int)pid, how);

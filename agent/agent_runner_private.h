@@ -29,6 +29,7 @@ struct check_run {
 	struct agent_runner *runner;
 	struct run *run; /* NULL: free */
 	uint32_t id;
+	char name[CONF_NAME_BYTES_MAX + 1]; /* of a restart: its check */
 };
 
 struct agent_runner {
@@ -59,6 +60,7 @@ struct agent_runner {
 	int restart_doublings;
 	struct loop_timer *restart_timer;
 	struct check_run checks[CONF_CHECKS_MAX];
+	struct check_run restarts[CONF_CHECKS_MAX]; /* id 0: of an engine that has gone */
 	struct {
 		char name[CONF_NAME_BYTES_MAX + 1];
 		uint8_t state;

@@ -34,6 +34,18 @@ struct pid_file {
 
 static void on_timer(void *ctx);
 
+static struct health_conf health_conf_of(const struct conf_check *conf)
+{
+	return (struct health_conf){
+		.fall = conf->fall,
+		.rise = conf->rise,
+		.init_fail = conf->init_fail,
+		.grace_us = conf->grace_us,
+		.restarts_max = conf->restart.argv ? conf->restart_limit : 0,
+		.restart_first = conf->restart_first,
+	};
+}
+
 int engine_check_new(struct engine *engine, struct agent_snapshot *snapshot, int place,
 		     struct engine_check **ret_check)
 {
@@ -53,9 +65,7 @@ int engine_check_new(struct engine *engine, struct agent_snapshot *snapshot, int
 	check->snapshot = agent_snapshot_hold(snapshot);
 	check->place = place;
 	check->conf = &snapshot->conf.conf->checks[place];
-	conf = (struct health_conf){.fall = check->conf->fall,
-				    .rise = check->conf->rise,
-				    .init_fail = check->conf->init_fail};
+	conf = health_conf_of(check->conf);
 	health_fsm_init(&check->health, &conf, loop_now_us(engine->loop));
 	if (check->conf->kind == CONF_CHECK_NAMED)
 		error = engine_named_new(check, &check->named);
@@ -129,9 +139,7 @@ void engine_check_reload(struct engine_check *check, struct agent_snapshot *snap
 	check->snapshot = agent_snapshot_hold(snapshot);
 	check->place = place;
 	check->conf = &snapshot->conf.conf->checks[place];
-	conf = (struct health_conf){.fall = check->conf->fall,
-				    .rise = check->conf->rise,
-				    .init_fail = check->conf->init_fail};
+	conf = health_conf_of(check->conf);
 	health_fsm_reconfigure(&check->health, &conf);
 	latest_us = loop_now_us(check->engine->loop) + check->conf->interval_us;
 	if (next_us != LOOP_NEVER_US && next_us > latest_us)
@@ -187,7 +195,53 @@ void engine_check_weigh(struct engine_check *check)
 	}
 }
 
-void engine_check_result(struct engine_check *check, enum health_result what)
+static uint32_t next_run(struct engine *engine)
+{
+	if (++engine->next_run == 0)
+		engine->next_run = 1; /* 0 is none */
+	return engine->next_run;
+}
+
+/* What is to be run of the check, by its place in the snapshot. */
+static void ask_run(struct engine_check *check, enum engine_msg type, uint32_t run)
+{
+	uint8_t bytes[16];
+	struct wire_writer w;
+
+	wire_writer_init(&w, bytes, sizeof bytes);
+	wire_put_u32(&w, check->snapshot->conf.number);
+	wire_put_u16(&w, (uint16_t)check->place);
+	wire_put_u32(&w, run);
+	engine_tell(check->engine, type, &w, -1);
+}
+
+static void restart_if_due(struct engine_check *check)
+{
+	struct engine *engine = check->engine;
+
+	if (engine->runner_gone || engine->leaving ||
+	    !health_fsm_restart(&check->health, loop_now_us(engine->loop)))
+		return;
+	log_notice("check %s: restart %d of %d%s", check->conf->name, check->health.restarts,
+		   check->conf->restart_limit,
+		   check->health.state == HEALTH_UP ? ", before it counts as failed" : "");
+	check->restart_run = next_run(engine);
+	ask_run(check, ENGINE_MSG_RESTART_RUN, check->restart_run);
+}
+
+void engine_check_restarted(struct engine_check *check, bool good, const char *words)
+{
+	check->restart_run = 0;
+	check->restart_good = good;
+	snprintf(check->restart_words, sizeof check->restart_words, "%s", words);
+	health_fsm_restarted(&check->health, loop_now_us(check->engine->loop));
+	if (health_fsm_given_up(&check->health))
+		log_warn("check %s: that was the last restart for now (restart_limit = %d)",
+			 check->conf->name, check->conf->restart_limit);
+	on_timer(check); /* did it help? */
+}
+
+static void take_result(struct engine_check *check, enum health_result what)
 {
 	struct engine *engine = check->engine;
 	enum health_state before = check->health.state;
@@ -203,6 +257,19 @@ void engine_check_result(struct engine_check *check, enum health_result what)
 	wire_put_u8(&w, (uint8_t)check->health.state);
 	engine_tell(engine, ENGINE_MSG_HEALTH, &w, -1);
 	engine_check_weigh(check);
+}
+
+void engine_check_result(struct engine_check *check, enum health_result what)
+{
+	uint64_t end_us;
+
+	/* The routers know before the restart is asked for: the address moves first. */
+	take_result(check, what);
+	restart_if_due(check);
+	end_us = health_fsm_grace_end_us(&check->health);
+	if (end_us > loop_now_us(check->engine->loop) &&
+	    end_us < loop_timer_deadline_us(check->timer))
+		loop_timer_set(check->timer, end_us);
 }
 
 /* ---- a process, by its pid file ---- */
@@ -386,11 +453,13 @@ static void run_process_check(struct engine_check *check)
 					  ? engine_named_look(check->named)
 					  : look_at_process(check);
 
+	loop_timer_set(check->timer, now_us + wait_us);
 	engine_check_result(check, what);
 	/* Failed, and not yet counted as failed: it was seen to die. */
-	if (what != HEALTH_OK && check->health.state == HEALTH_UP && RECHECK_US < wait_us)
-		wait_us = RECHECK_US;
-	loop_timer_set(check->timer, now_us + wait_us);
+	if (what != HEALTH_OK && check->health.state == HEALTH_UP &&
+	    check->health.streak < check->conf->fall && !check->health.restarting &&
+	    RECHECK_US < wait_us)
+		loop_timer_set(check->timer, now_us + RECHECK_US);
 }
 
 static void on_process_end(void *ctx, int fd, uint32_t events)
@@ -408,20 +477,12 @@ static void on_process_end(void *ctx, int fd, uint32_t events)
 static void run_script_check(struct engine_check *check)
 {
 	struct engine *engine = check->engine;
-	uint8_t bytes[16];
-	struct wire_writer w;
 
 	loop_timer_set(check->timer, loop_now_us(engine->loop) + check->conf->interval_us);
 	if (check->run || engine->runner_gone)
 		return; /* the one before has not ended: its time limit will see to it */
-	check->run = engine->next_run++;
-	if (!check->run)
-		check->run = engine->next_run++;
-	wire_writer_init(&w, bytes, sizeof bytes);
-	wire_put_u32(&w, check->snapshot->conf.number);
-	wire_put_u16(&w, (uint16_t)check->place);
-	wire_put_u32(&w, check->run);
-	engine_tell(engine, ENGINE_MSG_CHECK_RUN, &w, -1);
+	check->run = next_run(engine);
+	ask_run(check, ENGINE_MSG_CHECK_RUN, check->run);
 }
 
 void engine_check_done(struct engine_check *check, enum engine_check_outcome outcome,

@@ -23,7 +23,8 @@ enum engine_msg {
 	ENGINE_MSG_HOOK_RUN,  /* u32 snapshot, u16 place, u8 enum engine_hook_state, u8 priority */
 	ENGINE_MSG_RELOAD,    /* u32 request: somebody asks on the control socket */
 	ENGINE_MSG_RELEASE,   /* u32 snapshot: older ones than this are not needed any more */
-	ENGINE_MSG_LEFT,      /* every router has stopped, nothing is held: the answer to LEAVE */
+	ENGINE_MSG_RESTART_RUN, /* u32 snapshot, u16 place, u32 run: a check's restart command */
+	ENGINE_MSG_LEFT,	/* every router has stopped, nothing is held: the answer to LEAVE */
 };
 
 /* What the runner says. */
@@ -33,12 +34,13 @@ enum runner_msg {
 	RUNNER_MSG_SOCKET,	  /* u32 router id as in the record; the descriptor beside it */
 	RUNNER_MSG_HEALTH,	  /* string check name, u8 health */
 	RUNNER_MSG_START,
-	RUNNER_MSG_CHECK_DONE,	/* u32 run, u8 enum engine_check_outcome, string words */
-	RUNNER_MSG_HOOK_DONE,	/* string router, string hook, string state, u8 ok, u64 ended us,
-				 * string words, string output */
-	RUNNER_MSG_RELOAD_DONE, /* u32 request (0: a signal), u8 ok, string error
-				 * ("" if ok), string problems */
-	RUNNER_MSG_LEAVE,	/* stop: hand over, then LEFT */
+	RUNNER_MSG_CHECK_DONE,	 /* u32 run, u8 enum engine_check_outcome, string words */
+	RUNNER_MSG_HOOK_DONE,	 /* string router, string hook, string state, u8 ok, u64 ended us,
+				  * string words, string output */
+	RUNNER_MSG_RELOAD_DONE,	 /* u32 request (0: a signal), u8 ok, string error
+				  * ("" if ok), string problems */
+	RUNNER_MSG_RESTART_DONE, /* u32 run, u8 ok, string words */
+	RUNNER_MSG_LEAVE,	 /* stop: hand over, then LEFT */
 };
 
 enum runner_reload { RUNNER_RELOADED, RUNNER_RELOAD_WRONG, RUNNER_RELOAD_BUSY };

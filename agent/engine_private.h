@@ -119,6 +119,10 @@ struct engine_check {
 	char detail[ENGINE_DETAIL_BYTES];
 	/* script */
 	uint32_t run; /* 0: none */
+	/* its restart command */
+	uint32_t restart_run; /* 0: none runs */
+	bool restart_good;
+	char restart_words[ENGINE_DETAIL_BYTES]; /* how the last one ended; "": none has */
 	/* file */
 	struct engine_file *file;
 	int32_t value;
@@ -247,6 +251,7 @@ void engine_check_reload(struct engine_check *check, struct agent_snapshot *snap
 void engine_check_start(struct engine_check *check);
 void engine_check_done(struct engine_check *check, enum engine_check_outcome outcome,
 		       const char *words);
+void engine_check_restarted(struct engine_check *check, bool good, const char *words);
 struct engine_check *engine_check_find(const struct engine *engine, const char *name);
 /* Takes in what a look has found: tells the routers that track the check if anything changed for
  * them. check->detail says it in words. */

@@ -190,6 +190,23 @@ static json_t *instance(const struct engine_router *router)
 	return object;
 }
 
+static json_t *restart_of(const struct engine_check *check)
+{
+	json_t *object = json_pack("{s:i s:i s:b s:b}", "count", check->health.restarts, "limit",
+				   check->conf->restart_limit, "running", check->health.restarting,
+				   "given_up", health_fsm_given_up(&check->health));
+
+	json_object_set_new(object, "ok", json_boolean(check->restart_good));
+	json_object_set_new(object, "outcome",
+			    *check->restart_words
+				    ? ctl_text(check->restart_words, strlen(check->restart_words))
+				    : json_null());
+	json_object_set_new(object, "age_us",
+			    check->health.restart_us ? age(check->engine, check->health.restart_us)
+						     : json_null());
+	return object;
+}
+
 static json_t *check_object(const struct engine_check *check)
 {
 	json_t *object =
@@ -198,6 +215,8 @@ static json_t *check_object(const struct engine_check *check)
 			  health_fsm_state_name(check->health.state), "weight", check->conf->weight,
 			  "since_us", age(check->engine, check->health.since_us));
 
+	if (check->conf->restart.argv)
+		json_object_set_new(object, "restart", restart_of(check));
 	if (check->conf->kind == CONF_CHECK_FILE)
 		json_object_set_new(object, "value", json_integer(check->value));
 	json_object_set_new(object, "detail", ctl_text(check->detail, strlen(check->detail)));

@@ -104,6 +104,24 @@ static bool take_check_done(struct engine *engine, struct wire_reader *in)
 	return true;
 }
 
+static bool take_restart_done(struct engine *engine, struct wire_reader *in)
+{
+	uint32_t run = wire_get_u32(in);
+	bool good = wire_get_u8(in) != 0;
+	char words[ENGINE_DETAIL_BYTES];
+
+	wire_get_string_into(in, words, sizeof words);
+	if (!wire_reader_done(in))
+		return false;
+	for (struct engine_check *check = engine->checks; check; check = check->next) {
+		if (check->restart_run == run) {
+			engine_check_restarted(check, good, words);
+			break;
+		}
+	}
+	return true;
+}
+
 static bool take_hook_done(struct engine *engine, struct wire_reader *in)
 {
 	char name[CONF_NAME_BYTES_MAX + 1];
@@ -184,6 +202,9 @@ void engine_on_message(void *ctx, uint16_t type, const uint8_t *payload, size_t 
 		break;
 	case RUNNER_MSG_CHECK_DONE:
 		good = take_check_done(engine, &in);
+		break;
+	case RUNNER_MSG_RESTART_DONE:
+		good = take_restart_done(engine, &in);
 		break;
 	case RUNNER_MSG_HOOK_DONE:
 		good = take_hook_done(engine, &in);

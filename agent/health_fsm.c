@@ -20,6 +20,19 @@ void health_fsm_reconfigure(struct health_fsm *fsm, const struct health_conf *co
 	fsm->conf = *conf;
 }
 
+static bool may_restart(const struct health_fsm *fsm, uint64_t now_us)
+{
+	uint64_t wait_us = HEALTH_RESTART_WAIT_US;
+
+	if (fsm->restarting || fsm->restarts >= fsm->conf.restarts_max)
+		return false;
+	for (int i = 1; i < fsm->restarts && wait_us < HEALTH_RESTART_WAIT_MAX_US; i++)
+		wait_us *= 2;
+	if (wait_us > HEALTH_RESTART_WAIT_MAX_US)
+		wait_us = HEALTH_RESTART_WAIT_MAX_US;
+	return !fsm->restarts || now_us >= fsm->restart_us + wait_us;
+}
+
 bool health_fsm_result(struct health_fsm *fsm, enum health_result result, uint64_t now_us)
 {
 	const enum health_state says = result == HEALTH_OK ? HEALTH_UP : HEALTH_DOWN;
@@ -29,8 +42,14 @@ bool health_fsm_result(struct health_fsm *fsm, enum health_result result, uint64
 	fsm->last = result;
 	fsm->last_us = now_us;
 	fsm->results[result]++;
+	fsm->restart_due = false;
+	if (says == HEALTH_UP && now_us >= fsm->restart_us + HEALTH_RESTART_FORGET_US)
+		fsm->restarts = 0;
 	if (says == fsm->state) {
 		fsm->streak = 0;
+		if (says == HEALTH_UP)
+			fsm->restart_tried = false;
+		fsm->restart_due = says == HEALTH_DOWN && may_restart(fsm, now_us);
 		return false;
 	}
 	switch (fsm->state) {
@@ -45,12 +64,60 @@ bool health_fsm_result(struct health_fsm *fsm, enum health_result result, uint64
 	case HEALTH_STATES:
 		assert(!"a state");
 	}
-	if (++fsm->streak < needed)
+	if (!fsm->streak++)
+		fsm->streak_us = now_us;
+	if (fsm->streak < needed)
 		return false;
+	if (fsm->state == HEALTH_UP) {
+		if (fsm->conf.grace_us && now_us < fsm->streak_us + fsm->conf.grace_us)
+			return false;
+		if (fsm->conf.restart_first && fsm->restarting)
+			return false;
+		if (fsm->conf.restart_first && !fsm->restart_tried && may_restart(fsm, now_us)) {
+			fsm->restart_due = true;
+			return false;
+		}
+	}
 	fsm->state = says;
 	fsm->streak = 0;
 	fsm->since_us = now_us;
+	fsm->restart_tried = false;
+	fsm->restart_due = says == HEALTH_DOWN && may_restart(fsm, now_us);
 	return true;
+}
+
+uint64_t health_fsm_grace_end_us(const struct health_fsm *fsm)
+{
+	if (fsm->state != HEALTH_UP || fsm->streak < fsm->conf.fall || fsm->restarting)
+		return UINT64_MAX;
+	return fsm->streak_us + fsm->conf.grace_us;
+}
+
+bool health_fsm_restart(struct health_fsm *fsm, uint64_t now_us)
+{
+	if (!fsm->restart_due)
+		return false;
+	fsm->restart_due = false;
+	fsm->restarting = true;
+	fsm->restart_tried = true;
+	fsm->restarts++;
+	fsm->restart_us = now_us;
+	return true;
+}
+
+void health_fsm_restarted(struct health_fsm *fsm, uint64_t now_us)
+{
+	fsm->restarting = false;
+	/* The wait is for what it did, not for how long it took. */
+	fsm->restart_us = now_us;
+	/* What was found before says nothing of what runs now. */
+	fsm->streak = 0;
+}
+
+bool health_fsm_given_up(const struct health_fsm *fsm)
+{
+	return fsm->state == HEALTH_DOWN && fsm->conf.restarts_max && !fsm->restarting &&
+	       fsm->restarts >= fsm->conf.restarts_max;
 }
 
 static uint8_t clamp(int priority)

@@ -12,6 +12,10 @@
  * cannot be executed, and what does not end in time, has failed: a missing check is never a passed
  * one.
  *
+ * What has failed may be restarted. The address moves first, and the restart runs beside it; with
+ * restart_first the check stays well while the first restart runs, and fails if that did not help.
+ * While it stays failed it is restarted again, with a wait that doubles, and so often at most.
+ *
  * A check whose weight is 0 decides alone: failed, the router is sick and ranks lowest, priority 1,
  * but goes on holding while nobody else takes over. While any tracked check has not reported the
  * router is undetermined: it does not take an address from anybody who is heard. It does not wait
@@ -41,10 +45,19 @@ enum health_result {
 
 enum health_state { HEALTH_UNDETERMINED, HEALTH_UP, HEALTH_DOWN, HEALTH_STATES };
 
+/* Between two restarts; doubled with each further one, up to the longest. */
+#define HEALTH_RESTART_WAIT_US 10000000
+#define HEALTH_RESTART_WAIT_MAX_US 300000000
+/* So long without a restart, and well, and all are allowed again. */
+#define HEALTH_RESTART_FORGET_US 600000000
+
 struct health_conf {
 	int fall; /* results in a row, 1 or more */
 	int rise;
 	bool init_fail;
+	uint64_t grace_us;  /* a failure counts once it has lasted so long */
+	int restarts_max;   /* 0: there is no command to restart what has failed */
+	bool restart_first; /* restart, and only then call it failed */
 };
 
 struct health_fsm {
@@ -52,9 +65,15 @@ struct health_fsm {
 	enum health_state state;
 	enum health_result last;	  /* meaningless before the first one */
 	int streak;			  /* results in a row that speak against state */
+	uint64_t streak_us;		  /* when the first of them came */
 	uint64_t since_us;		  /* of state */
 	uint64_t last_us;		  /* of last; 0: none yet */
 	uint64_t results[HEALTH_RESULTS]; /* how many of each */
+	bool restart_due;		  /* the command is to be run now */
+	bool restarting;		  /* it runs */
+	bool restart_tried;		  /* for this failure, with restart_first */
+	int restarts;			  /* that are not forgotten */
+	uint64_t restart_us;		  /* the last one */
 };
 
 void health_fsm_init(struct health_fsm *fsm, const struct health_conf *conf, uint64_t now_us);
@@ -62,6 +81,15 @@ void health_fsm_init(struct health_fsm *fsm, const struct health_conf *conf, uin
 void health_fsm_reconfigure(struct health_fsm *fsm, const struct health_conf *conf);
 /* Returns true if fsm->state changed. */
 bool health_fsm_result(struct health_fsm *fsm, enum health_result result, uint64_t now_us);
+/* When a failure that waits for the end of its grace should be looked at again; UINT64_MAX: none
+ * does. */
+uint64_t health_fsm_grace_end_us(const struct health_fsm *fsm);
+/* After each result, once the routers know of it: true if the restart command is to be started now.
+ * The shell starts it, and says health_fsm_restarted() when it has ended, however it ended. */
+bool health_fsm_restart(struct health_fsm *fsm, uint64_t now_us);
+void health_fsm_restarted(struct health_fsm *fsm, uint64_t now_us);
+/* Failed, and restarted as often as allowed. */
+bool health_fsm_given_up(const struct health_fsm *fsm);
 
 struct health_track {
 	enum health_state state;

@@ -93,6 +93,11 @@ struct conf_check {
 	int weight;		     /* -253..253; 0: failing is sick with rank 0 */
 	bool reverse;		     /* routers take well for failed, and failed for well */
 	bool init_fail;		     /* starts as failed instead of undetermined */
+	uint64_t grace_us;	     /* a failure counts once it has lasted so long */
+	struct conf_command restart; /* what brings back what has failed; argv NULL: nothing */
+	bool restart_first;	     /* before it counts as failed */
+	int restart_limit;	     /* so often at most */
+	uint64_t restart_timeout_us;
 	int line;
 };
 

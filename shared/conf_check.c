@@ -10,9 +10,10 @@
 #define SECOND_US 1000000u
 
 static const char *const known[] = {
-	"name", "process",  "process_name", "quorum",	 "script",  "interface",
-	"file", "instance", "state",	    "interval",	 "timeout", "fall",
-	"rise", "weight",   "reverse",	    "init_fail", "user",    NULL,
+	"name",		 "process",	  "process_name",    "quorum",	  "script",  "interface",
+	"file",		 "instance",	  "state",	     "interval",  "timeout", "fall",
+	"rise",		 "weight",	  "reverse",	     "init_fail", "grace",   "restart",
+	"restart_first", "restart_limit", "restart_timeout", "user",	  NULL,
 };
 
 static const struct conf_hint hints[] = {
@@ -44,6 +45,8 @@ static const struct {
 	 "checks that look again and again; this kind is told by the kernel or the agent"},
 	{"fall", KIND(PROCESS) | KIND(NAMED) | KIND(SCRIPT), "checks that look again and again"},
 	{"rise", KIND(PROCESS) | KIND(NAMED) | KIND(SCRIPT), "checks that look again and again"},
+	{"grace", KIND(PROCESS) | KIND(NAMED) | KIND(SCRIPT), "checks that look again and again"},
+	{"restart", KIND(PROCESS) | KIND(NAMED) | KIND(SCRIPT), "checks that look again and again"},
 	{"init_fail", KIND(PROCESS) | KIND(NAMED) | KIND(SCRIPT),
 	 "checks that look again and again"},
 };
@@ -59,6 +62,7 @@ void conf_check_release(struct conf_check *check)
 	free(check->process);
 	free(check->process_name);
 	conf_command_release(&check->script);
+	conf_command_release(&check->restart);
 	for (int i = 0; i < CONF_NODES_MAX; i++)
 		free(check->interfaces[i]);
 	free(check->file);
@@ -145,6 +149,25 @@ static void read_state(const struct conf_scope *scope, struct conf_check *check)
 	free(text);
 }
 
+static void read_restart(const struct conf_scope *scope, struct conf_check *check)
+{
+	static const char *const with_restart[] = {"restart_first", "restart_limit",
+						   "restart_timeout", NULL};
+
+	conf_read_duration(scope, "grace", 0, 3600u * SECOND_US, &check->grace_us);
+	conf_read_command(scope, "restart", &check->restart);
+	conf_read_bool(scope, "restart_first", &check->restart_first);
+	conf_read_int(scope, "restart_limit", 1, 1000, &check->restart_limit);
+	conf_read_duration(scope, "restart_timeout", SECOND_US / 10, 3600u * SECOND_US,
+			   &check->restart_timeout_us);
+	for (int k = 0; with_restart[k] && !conf_get(scope, "restart"); k++)
+		if (conf_get(scope, with_restart[k]))
+			conf_error(scope, with_restart[k],
+				   conf_say("has no meaning without restart"),
+				   conf_say("add restart = \"systemctl restart nginx\"; or remove "
+					    "it"));
+}
+
 /* The kind, by the one setting that says it. */
 static void read_kind(const struct conf_scope *scope, struct conf_check *check)
 {
@@ -207,6 +230,8 @@ void conf_read_checks(const struct conf_scope *top, struct conf *conf)
 					     .fall = 1,
 					     .rise = 1,
 					     .quorum = 1,
+					     .restart_limit = 5,
+					     .restart_timeout_us = 60 * SECOND_US,
 					     .vrrp = -1,
 					     .line = conf_line(setting)};
 		conf_read_name(&scope, "name", &check->name);
@@ -234,6 +259,7 @@ void conf_read_checks(const struct conf_scope *top, struct conf *conf)
 		conf_read_bool(&scope, "reverse", &check->reverse);
 		conf_read_bool(&scope, "init_fail", &check->init_fail);
 		conf_read_user(&scope, "user", &check->script.user);
+		read_restart(&scope, check);
 	}
 }
 

@@ -299,9 +299,12 @@ void conf_host_check(const struct conf *conf, struct conf_problems *problems)
 	if (getifaddrs(&addrs) < 0)
 		addrs = NULL;
 	host.addrs = addrs;
-	for (int i = 0; i < conf->checks_count; i++)
+	for (int i = 0; i < conf->checks_count; i++) {
 		check_command(&host, &conf->checks[i].script, "checks", conf->checks[i].name,
 			      "script");
+		check_command(&host, &conf->checks[i].restart, "checks", conf->checks[i].name,
+			      "restart");
+	}
 	for (int i = 0; i < conf->vrrps_count; i++) {
 		const struct conf_vrrp *vrrp = &conf->vrrps[i];
 

@@ -245,6 +245,9 @@ static void rules_commands(struct conf_reader *reader, const struct conf *conf)
 	};
 
 	for (int i = 0; i < conf->checks_count; i++)
+		rule_command(reader, conf, &conf->checks[i].restart, "checks", conf->checks[i].name,
+			     "restart");
+	for (int i = 0; i < conf->checks_count; i++)
 		rule_command(reader, conf, &conf->checks[i].script, "checks", conf->checks[i].name,
 			     "script");
 	for (int i = 0; i < conf->vrrps_count; i++)

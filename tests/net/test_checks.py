@@ -123,3 +123,57 @@ def an_instance_follows_the_state_of_another():
         lab.wait_holder("web2", VIP)
         lab.wait_holder("web2", VIP2)
         check("VI_1 is BACKUP" in state_of(web1, "first")["detail"], state_of(web1, "first"))
+
+
+RESTART = """#!/bin/sh
+echo restart >> /etc/tandem/restarts
+[ -e /etc/tandem/broken ] || exec nginx
+echo cannot be restarted
+exit 3
+"""
+RESTARTED = ('{ name = "nginx"; process = "/run/nginx.pid"; weight = -20; interval = 0.2; '
+             'restart = "/etc/tandem/restart.sh"; %s }')
+
+
+def start_restarted(lab, settings=""):
+    for node in lab.nodes:
+        write(node.path("/etc/tandem/restart.sh"), RESTART, 0o755)
+    start_pair(lab, tandem_conf(lab, [router(advert_int=0.1, track='[ "nginx" ]')],
+                                checks=[RESTARTED % settings]))
+    lab.wait_holder("web1", VIP)
+
+
+@test()
+def what_has_failed_is_restarted_beside_the_move_of_the_address():
+    with Lab() as lab:
+        web1, web2 = lab.nodes
+        start_restarted(lab)
+        web1.kill_nginx()
+        wait_for("nginx runs again", lambda: web1.nginx_master() and
+                 state_of(web1, "nginx").get("state") == "ok")
+        check(state_of(web1, "nginx")["restart"]["count"] == 1, state_of(web1, "nginx"))
+        check(lab.all_text("agent").count("nginx: ok -> failed") == 1, "it was not called failed")
+        lab.wait_holder("web1", VIP)
+        # And where that does not help, the address stays away, with the command's own words.
+        write(web1.path("/etc/tandem/broken"), "")
+        web1.kill_nginx()
+        lab.wait_holder("web2", VIP)
+        said = wait_for("the outcome is told", lambda: (
+            r := state_of(web1, "nginx")["restart"])["outcome"] and not r["ok"] and r)
+        check("exit 3: cannot be restarted" in said["outcome"], said)
+
+
+@test()
+def with_restart_first_the_address_stays_if_that_helps():
+    with Lab() as lab:
+        web1, web2 = lab.nodes
+        start_restarted(lab, "restart_first = true;")
+        web1.kill_nginx()
+        wait_for("nginx is restarted", lambda: state_of(web1, "nginx")["restart"]["ok"] and
+                 web1.nginx_master())
+        check(state_of(web1, "nginx")["state"] == "ok", "it was called failed")
+        check(web1.instance()["transitions"] == 2, "the address has moved")
+        write(web1.path("/etc/tandem/broken"), "")
+        web1.kill_nginx()
+        wait_check(web1, "nginx", "failed")
+        lab.wait_holder("web2", VIP)

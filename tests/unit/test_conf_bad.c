@@ -179,7 +179,16 @@ static const struct bad {
 	{HEAD TRACKED("process = \"/run/nginx.pid\"; http = \"http://127.0.0.1/\";"),
 	 "f:4: checks.nginx.http: unknown setting; known here: name, process, process_name, "
 	 "quorum, script, interface, file, instance, state, interval, timeout, fall, rise, weight, "
-	 "reverse, init_fail, user\n"},
+	 "reverse, init_fail, grace, restart, restart_first, restart_limit, restart_timeout, "
+	 "user\n"},
+	{HEAD TRACKED("process = \"/run/x\"; restart_first = true;"),
+	 "f:4: checks.nginx.restart_first: has no meaning without restart; add restart = "
+	 "\"systemctl restart nginx\"; or remove it\n"},
+	{HEAD TRACKED("file = \"/run/x\"; restart = \"/bin/true\"; grace = 1;"),
+	 "f:4: checks.nginx.grace: has no meaning for a check with file; remove it; it belongs to "
+	 "checks that look again and again\n"
+	 "f:4: checks.nginx.restart: has no meaning for a check with file; remove it; it belongs to "
+	 "checks that look again and again\n"},
 	{HEAD TRACKED("script = \"killall -0 nginx || exit 1\";"),
 	 "f:4: checks.nginx.script: holds shell syntax (||), and no shell runs it; put it into a "
 	 "script, "

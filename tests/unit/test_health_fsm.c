@@ -281,6 +281,138 @@ static void the_rank_is_never_0_and_never_255_but_for_an_owner(void **state)
 	}
 }
 
+#define S UINT64_C(1000000)
+
+static bool fails(struct health_fsm *fsm, uint64_t now_us)
+{
+	return health_fsm_result(fsm, HEALTH_FAILED, now_us);
+}
+
+static void a_failure_counts_once_it_has_lasted_as_long_as_its_grace(void **state)
+{
+	const struct health_conf conf = {.fall = 2, .rise = 1, .grace_us = 5 * S};
+	struct health_fsm fsm;
+
+	(void)state;
+	health_fsm_init(&fsm, &conf, 0);
+	health_fsm_result(&fsm, HEALTH_OK, 1 * S);
+	assert_true(health_fsm_grace_end_us(&fsm) == UINT64_MAX);
+	assert_false(fails(&fsm, 2 * S));
+	assert_true(health_fsm_grace_end_us(&fsm) == UINT64_MAX);
+	assert_false(fails(&fsm, 3 * S));
+	assert_true(health_fsm_grace_end_us(&fsm) == 7 * S);
+	assert_false(fails(&fsm, 7 * S - 1));
+	/* It came back in time: the next one has its whole grace again. */
+	health_fsm_result(&fsm, HEALTH_OK, 7 * S - 1);
+	assert_false(fails(&fsm, 10 * S));
+	assert_false(fails(&fsm, 15 * S - 1));
+	assert_true(fails(&fsm, 15 * S));
+	assert_int_equal(fsm.state, HEALTH_DOWN);
+}
+
+static void what_has_failed_is_restarted_with_waits_that_double_and_so_often_at_most(void **state)
+{
+	const struct health_conf conf = {.fall = 1, .rise = 1, .restarts_max = 3};
+	struct health_fsm fsm;
+
+	(void)state;
+	health_fsm_init(&fsm, &conf, 0);
+	health_fsm_result(&fsm, HEALTH_OK, 1 * S);
+	assert_false(health_fsm_restart(&fsm, 1 * S));
+	/* The routers know first: it is failed, and then restarted. */
+	assert_true(fails(&fsm, 2 * S));
+	assert_true(health_fsm_restart(&fsm, 2 * S));
+	assert_false(health_fsm_restart(&fsm, 2 * S));
+	/* Not while one runs, and not before the wait is over. */
+	fails(&fsm, 15 * S);
+	assert_false(health_fsm_restart(&fsm, 15 * S));
+	health_fsm_restarted(&fsm, 20 * S);
+	fails(&fsm, 30 * S - 1);
+	assert_false(health_fsm_restart(&fsm, 30 * S - 1));
+	fails(&fsm, 30 * S);
+	assert_true(health_fsm_restart(&fsm, 30 * S));
+	health_fsm_restarted(&fsm, 31 * S);
+	fails(&fsm, 51 * S - 1);
+	assert_false(health_fsm_restart(&fsm, 51 * S - 1));
+	fails(&fsm, 51 * S);
+	assert_true(health_fsm_restart(&fsm, 51 * S));
+	assert_false(health_fsm_given_up(&fsm));
+	health_fsm_restarted(&fsm, 52 * S);
+	assert_true(health_fsm_given_up(&fsm));
+	fails(&fsm, 5000 * S);
+	assert_false(health_fsm_restart(&fsm, 5000 * S));
+	/* Well, but not for long: the limit still holds. */
+	health_fsm_result(&fsm, HEALTH_OK, 100 * S);
+	fails(&fsm, 101 * S);
+	assert_false(health_fsm_restart(&fsm, 101 * S));
+	health_fsm_result(&fsm, HEALTH_OK, 52 * S + HEALTH_RESTART_FORGET_US);
+	fails(&fsm, 53 * S + HEALTH_RESTART_FORGET_US);
+	assert_true(health_fsm_restart(&fsm, 53 * S + HEALTH_RESTART_FORGET_US));
+}
+
+static void the_wait_between_restarts_has_a_longest(void **state)
+{
+	const struct health_conf conf = {.fall = 1, .rise = 1, .restarts_max = 50};
+	struct health_fsm fsm;
+	uint64_t now_us = 1 * S, wait_us = HEALTH_RESTART_WAIT_US;
+
+	(void)state;
+	health_fsm_init(&fsm, &conf, 0);
+	fails(&fsm, now_us);
+	for (int i = 0; i < 40; i++) {
+		assert_true(health_fsm_restart(&fsm, now_us));
+		health_fsm_restarted(&fsm, now_us);
+		fails(&fsm, now_us + wait_us - 1);
+		assert_false(health_fsm_restart(&fsm, now_us + wait_us - 1));
+		now_us += wait_us;
+		fails(&fsm, now_us);
+		wait_us = wait_us * 2 > HEALTH_RESTART_WAIT_MAX_US ? HEALTH_RESTART_WAIT_MAX_US
+								   : wait_us * 2;
+	}
+}
+
+static void restart_first_calls_it_failed_only_if_that_did_not_help(void **state)
+{
+	const struct health_conf conf = {
+		.fall = 2, .rise = 1, .restarts_max = 5, .restart_first = true};
+	struct health_fsm fsm;
+
+	(void)state;
+	health_fsm_init(&fsm, &conf, 0);
+	health_fsm_result(&fsm, HEALTH_OK, 1 * S);
+	fails(&fsm, 2 * S);
+	assert_false(health_fsm_restart(&fsm, 2 * S));
+	assert_false(fails(&fsm, 3 * S));
+	assert_true(health_fsm_restart(&fsm, 3 * S));
+	assert_false(fails(&fsm, 4 * S));
+	assert_false(fails(&fsm, 5 * S));
+	health_fsm_restarted(&fsm, 6 * S);
+	/* It helped. */
+	health_fsm_result(&fsm, HEALTH_OK, 6 * S);
+	assert_int_equal(fsm.state, HEALTH_UP);
+	/* The next time it does not: as many failures as at first, and it has failed. */
+	fails(&fsm, 30 * S);
+	assert_false(fails(&fsm, 31 * S));
+	assert_true(health_fsm_restart(&fsm, 31 * S));
+	health_fsm_restarted(&fsm, 32 * S);
+	assert_false(fails(&fsm, 33 * S));
+	assert_true(fails(&fsm, 34 * S));
+	assert_false(health_fsm_restart(&fsm, 34 * S));
+	/* And from then on it is restarted like any other. */
+	fails(&fsm, 60 * S);
+	assert_true(health_fsm_restart(&fsm, 60 * S));
+}
+
+static void without_a_command_nothing_is_restarted_and_nothing_given_up(void **state)
+{
+	struct health_fsm fsm = make(1, 1, false);
+
+	(void)state;
+	fails(&fsm, 1 * S);
+	assert_false(health_fsm_restart(&fsm, 1 * S));
+	assert_false(health_fsm_given_up(&fsm));
+}
+
 static void states_and_results_have_names(void **state)
 {
 	(void)state;
@@ -304,6 +436,12 @@ int main(void)
 		cmocka_unit_test(a_check_turned_round_counts_the_other_way),
 		cmocka_unit_test(the_number_in_a_file_is_multiplied_with_its_weight),
 		cmocka_unit_test(the_rank_is_never_0_and_never_255_but_for_an_owner),
+		cmocka_unit_test(a_failure_counts_once_it_has_lasted_as_long_as_its_grace),
+		cmocka_unit_test(
+			what_has_failed_is_restarted_with_waits_that_double_and_so_often_at_most),
+		cmocka_unit_test(the_wait_between_restarts_has_a_longest),
+		cmocka_unit_test(restart_first_calls_it_failed_only_if_that_did_not_help),
+		cmocka_unit_test(without_a_command_nothing_is_restarted_and_nothing_given_up),
 		cmocka_unit_test(states_and_results_have_names),
 	};
 

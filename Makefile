@@ -60,7 +60,8 @@ else
 Q := @
 MAKEFLAGS += --no-print-directory
 endif
-say = $(if $(Q),@printf '  %-6s %s\n' '$(1)' '$(2)')
+# `make -s` says nothing of its own.
+say = $(if $(Q),$(if $(findstring s,$(firstword -$(MAKEFLAGS))),@:,@printf '  %-6s %s\n' '$(1)' '$(2)'))
 
 .DEFAULT_GOAL := all
 .PHONY: help all deps demo check check-unit check-pure check-net check-sim install uninstall clean \

@@ -163,8 +163,12 @@ static void master_health(struct vrrp_fsm *fsm, const struct vrrp_event *ev,
 static void win_contention(struct vrrp_fsm *fsm, struct vrrp_actions *out)
 {
 	const uint64_t quiet_us = max_us(3 * fsm->conf.advert_int_us, 2000000);
+	const bool took_it =
+		fsm->cause == VRRP_CAUSE_PREEMPT || fsm->cause == VRRP_CAUSE_SICK_HOLDER;
 
-	if (fsm->contend_last_us == 0 || fsm->now_us - fsm->contend_last_us > quiet_us) {
+	/* The last word of the one that it was taken from is no contention. */
+	if (!(took_it && fsm->now_us - fsm->since_us < fsm->conf.advert_int_us) &&
+	    (fsm->contend_last_us == 0 || fsm->now_us - fsm->contend_last_us > quiet_us)) {
 		vrrp_fsm_raise(out, VRRP_ALARM_CONTENTION);
 		fsm->stats.contentions++;
 	}
@@ -232,6 +236,13 @@ static void master_hears(struct vrrp_fsm *fsm, const struct vrrp_event *ev,
 		answer(fsm, out);
 		return;
 	}
+	/* It was silence that made us master, so who is heard now may have held all along, and half
+	 * of the neighbours know our hardware address. It never heard of us: told once, it
+	 * announces (see win_contention). Without that a client missed the address for 8 s after a
+	 * split. */
+	if (fsm->cause == VRRP_CAUSE_MASTER_DOWN && cause != VRRP_CAUSE_RESIGNED &&
+	    cause != VRRP_CAUSE_MUTE && !resigned(fsm))
+		vrrp_fsm_send(fsm, out, fsm->priority);
 	vrrp_fsm_become_backup(fsm, out, cause, node,
 			       later(arrival_us, 3 * fsm->conf.advert_int_us));
 	vrrp_fsm_judge_master(fsm, node, arrival_us, fsm->now_us);

@@ -7,7 +7,7 @@ from pairs import VIP, VIP6, router, start_pair, tandem_conf, wait_state
 
 
 @test()
-def an_address_that_somebody_removes_is_put_back():
+def p18_an_address_that_somebody_removes_is_put_back():
     with Lab() as lab:
         web1 = lab["web1"]
         start_pair(lab, tandem_conf(lab, [router()]), nginx=False)

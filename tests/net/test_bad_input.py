@@ -13,7 +13,7 @@ ADVERT_INT = 1
 
 
 @test()
-def each_kind_of_wrong_advert_is_refused_counted_and_named():
+def p12_each_kind_of_wrong_advert_is_refused_counted_and_named():
     """web2 is a configured node without an agent: what it sends comes from a known source."""
     with Lab() as lab:
         web1, web2 = lab.nodes
@@ -68,7 +68,7 @@ def each_kind_of_wrong_advert_is_refused_counted_and_named():
 
 
 @test()
-def a_peer_with_another_password_is_alive_and_named():
+def p15_a_peer_with_another_password_is_alive_and_named():
     with Lab() as lab:
         web1, web2 = lab.nodes
         settings = {"version": 2, "advert_int": 1, "auth_type": '"PASS"'}
@@ -83,7 +83,7 @@ def a_peer_with_another_password_is_alive_and_named():
 
 
 @test()
-def a_wrong_file_is_refused_whole_and_a_reload_keeps_the_old_one():
+def p03_a_wrong_file_is_refused_whole_and_a_reload_keeps_the_old_one():
     with Lab() as lab:
         web1 = lab["web1"]
         good = tandem_conf(lab, [router()])

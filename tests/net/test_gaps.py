@@ -13,7 +13,7 @@ def milliseconds(values):
 
 
 @test(alone=True, san=False)
-def an_orderly_stop_is_not_an_outage():
+def p25_an_orderly_stop_is_not_an_outage():
     gaps = []
     with Lab() as lab:
         start_pair(lab, tandem_conf(lab, [router(advert_int=1, nopreempt="true")]))
@@ -38,7 +38,7 @@ def an_orderly_stop_is_not_an_outage():
 
 
 @test(alone=True, san=False)
-def a_killed_engine_is_not_seen_and_makes_no_second_master():
+def p05_a_killed_engine_is_not_seen_and_makes_no_second_master():
     gaps = []
     # Three deaths in a minute are too many, and then it is not resumed: two, in two laboratories.
     for _ in range(2):
@@ -72,7 +72,7 @@ def a_killed_engine_is_not_seen_and_makes_no_second_master():
 
 
 @test()
-def nothing_is_left_behind_when_all_is_killed_and_started_again():
+def p05_nothing_is_left_behind_when_all_is_killed_and_started_again():
     with Lab() as lab:
         web1, web2 = lab.nodes
         start_pair(lab, tandem_conf(lab, [router(advert_int=0.3, nopreempt="true")]))
@@ -88,7 +88,7 @@ def nothing_is_left_behind_when_all_is_killed_and_started_again():
 
 
 @test()
-def a_killed_runner_leaves_no_address_behind():
+def p05_a_killed_runner_leaves_no_address_behind():
     with Lab() as lab:
         web1, web2 = lab.nodes
         start_pair(lab, tandem_conf(lab, [router(advert_int=0.3)]))
@@ -140,7 +140,7 @@ def a_loss_of_power_costs_master_down_and_no_more():
 
 
 @test(alone=True, san=False)
-def an_engine_that_hangs_is_replaced_before_anybody_takes_over():
+def p06_an_engine_that_hangs_is_replaced_before_anybody_takes_over():
     with Lab() as lab:
         web1, web2 = lab.nodes
         start_pair(lab, tandem_conf(lab, [router(advert_int=1)]))
@@ -176,7 +176,7 @@ def an_engine_that_dies_again_and_again_gives_the_address_away():
 
 
 @test()
-def a_frozen_node_lets_go_as_soon_as_it_wakes():
+def p06_a_frozen_node_lets_go_as_soon_as_it_wakes():
     with Lab() as lab:
         web1, web2 = lab.nodes
         start_pair(lab, tandem_conf(lab, [router(advert_int=0.3, nopreempt="true")]))

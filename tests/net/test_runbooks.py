@@ -52,7 +52,7 @@ def with_nopreempt_a_node_that_returns_does_not_take_the_address_back():
 
 
 @test()
-def with_nopreempt_on_both_nodes_the_death_of_nginx_moves_the_address():
+def p07_with_nopreempt_on_both_nodes_the_death_of_nginx_moves_the_address():
     with Lab() as lab:
         web1, web2 = lab.nodes
         start_pair(lab, tandem_conf(
@@ -119,7 +119,7 @@ def dual_master_with_nopreempt_keeps_what_it_has():
 
 
 @test()
-def notify_scripts_are_called_as_keepalived_calls_them():
+def p09_notify_scripts_are_called_as_keepalived_calls_them():
     with Lab() as lab:
         web1 = lab["web1"]
         write(web1.path("/etc/tandem/notify.sh"),

@@ -164,6 +164,12 @@ static inline void oracle_send(struct oracle *o, const struct vrrp_fsm *fsm,
 		o->resigned_us = 0;
 		return;
 	}
+	if (priority > 0 && o->state == VRRP_MASTER && fsm->state == VRRP_BACKUP &&
+	    ev->type == VRRP_EV_ADVERT) {
+		if (priority != fsm->priority || o->resigned_us)
+			oracle_fail("A4", "yielded with another word than its own advert");
+		return;
+	}
 	if (priority > 0) {
 		if (priority != 1 || o->state != VRRP_LEAVING || fsm->state != VRRP_INIT ||
 		    !o->successor_us)

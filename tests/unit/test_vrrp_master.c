@@ -56,9 +56,28 @@ static void master_yields_to_a_higher_priority(void **state)
 	conf.nodes[1].priority = 120;
 	now_us = become_master();
 	hear(1, 120, now_us + 100000);
-	expect_did("R TBACKUP/higher-priority");
+	expect_did("S100 R TBACKUP/higher-priority");
 	expect_deadline(now_us + 100000 + 3609375);
 	assert_int_equal(vrrp_fsm_master(&fsm), 1);
+}
+
+static void master_that_took_over_from_a_living_one_yields_without_a_word(void **state)
+{
+	uint64_t now_us;
+
+	(void)state;
+	configure_three();
+	conf.nodes[1].priority = 120;
+	start();
+	hear(2, 80, T0 + SECOND);
+	now_us = vrrp_fsm_deadline(&fsm);
+	hear(2, 80, now_us - 1000);
+	timer(now_us);
+	assert_int_equal(fsm.cause, VRRP_CAUSE_PREEMPT);
+	hear(2, 80, now_us + 1000); /* the last word of the one that it was taken from: no alarm */
+	expect_did("S100");
+	hear(1, 120, now_us + 100000);
+	expect_did("R TBACKUP/higher-priority");
 }
 
 static void master_yields_to_an_equal_priority_with_a_higher_address_only(void **state)
@@ -70,7 +89,7 @@ static void master_yields_to_an_equal_priority_with_a_higher_address_only(void *
 	conf.nodes[1].priority = 100;
 	now_us = become_master();
 	hear(1, 100, now_us + 100000);
-	expect_did("R TBACKUP/higher-address");
+	expect_did("S100 R TBACKUP/higher-address");
 
 	configure_three();
 	conf.self = 1;
@@ -470,6 +489,7 @@ int main(void)
 		cmocka_unit_test(master_that_is_late_sends_no_burst),
 		cmocka_unit_test(master_announces_after_the_delay_and_then_periodically),
 		cmocka_unit_test(master_yields_to_a_higher_priority),
+		cmocka_unit_test(master_that_took_over_from_a_living_one_yields_without_a_word),
 		cmocka_unit_test(master_yields_to_an_equal_priority_with_a_higher_address_only),
 		cmocka_unit_test(master_answers_a_lower_priority_at_once_and_announces_four_times),
 		cmocka_unit_test(answers_and_announcements_in_a_lasting_contention_are_bounded),

@@ -112,6 +112,18 @@ static void take_live(struct mirror *m, struct commit_result *result, const stru
 		  (unsigned long long)result->exchange_us);
 }
 
+/* An attempt that was undone has left the old tree, perhaps with an edit in it, and with other
+ * inodes where files have been moved there and back. The head has not moved. */
+static void keep_live(struct mirror *m, struct commit_result *result)
+{
+	if (result->live == NULL)
+		return;
+	mirror_set_live(m, result->live);
+	result->live = NULL;
+	tree_free(m->stored);
+	m->stored = tree_ref(m->live);
+}
+
 static void say_notes(struct mirror *m, const struct commit_result *result)
 {
 	for (size_t i = 0; i < result->notes_count; i++) {
@@ -186,6 +198,7 @@ static void go_back(struct mirror *m, const char *words)
 		load_start(m, m->job.parse_us, on_loaded_back);
 		return;
 	}
+	keep_live(m, &result);
 	commit_result_release(&result);
 	log_err("%s: cannot go back: %s", m->conf->name,
 		*fault.text ? fault.text : "a local edit is in the way");
@@ -240,6 +253,7 @@ static void commit_now(struct mirror *m)
 		load_start(m, m->job.parse_us, on_loaded);
 		return;
 	case COMMIT_EDITED:
+		keep_live(m, &result);
 		commit_result_release(&result);
 		settle_want(&m->settle, loop_now_us(k->loop));
 		m->local = MERGE_LOCAL_UNKNOWN;
@@ -251,6 +265,7 @@ static void commit_now(struct mirror *m)
 		return;
 	case COMMIT_NOTHING:
 	case COMMIT_FAILED:
+		keep_live(m, &result);
 		commit_result_release(&result);
 		give_up(m, SESSION_FAILED, *fault.text ? fault.text : "the commit failed", false);
 		return;

@@ -408,9 +408,35 @@ void apply_start(struct mirror *m, const struct held *target, enum apply_reason 
 
 /* ---- after a start ---- */
 
+/* The head went live and the process ended before it was proven. What was loaded last is known by
+ * the acknowledgement of this node, which is written when a generation has been proven. */
+static bool go_back_to_loaded(struct mirror *m, const char *words)
+{
+	struct keeper *k = m->keeper;
+	uint8_t id[GENERATION_ID_BYTES];
+	int r = store_acked_get(k->store, m->conf->name, keeper_self(k), id);
+
+	if (r < 0 || m->live == NULL || memcmp(id, m->head.id, sizeof id) == 0)
+		return false;
+	r = held_load(k, m->conf->name, id, true, &m->job.before);
+	if (r < 0) {
+		log_warn("%s: what was loaded before cannot be read any more: %s", m->conf->name,
+			 r == -ENOENT ? "it is not in the history" : strerror(-r));
+		return false;
+	}
+	m->job.kind = JOB_APPLY;
+	m->job.reason = APPLY_FORWARD;
+	held_copy(&m->job.target, &m->head);
+	m->job.live_before = tree_ref(m->job.before.tree);
+	go_back(m, words);
+	return true;
+}
+
 static void on_head_loaded(struct mirror *m, enum load_outcome outcome, const char *text)
 {
 	if (outcome == LOAD_FAILED) {
+		if (go_back_to_loaded(m, text))
+			return;
 		log_err("%s: generation %llu is live, but nginx does not load it: %s",
 			m->conf->name, (unsigned long long)m->head.header.lamport, text);
 		snprintf(m->unloaded, sizeof m->unloaded, "%s", text);

@@ -208,3 +208,40 @@ def a_killed_keeper_or_link_comes_back_and_goes_on():
             check([pid for pid in syncd.parts(privileged) if pid != syncd.pid] != killed,
                   "it was not started again")
         check_same_trees(lab)
+
+
+@test()
+def a_crash_between_commit_and_proof_goes_back_if_nginx_does_not_load_it():
+    """web2 ends after the commit and before nginx has been seen to have it; nginx never will."""
+    mirrors = MIRROR.replace('"nginx -s reload"', '"/etc/tandem/reload"')
+    with Lab() as lab:
+        web1, web2 = lab.nodes
+        for node in lab.nodes:
+            write(node.path("/etc/tandem/reload"),
+                  "#!/bin/sh\n[ -e /run/hang ] && { touch /run/hangs; exec sleep 600; }\n"
+                  "exec nginx -s reload\n", 0o755)
+        generation = start_mirrors(lab, mirrors)
+        before = tree(web2)
+        write(web2.path("/run/hang"), "")
+        holder = web2.socket()
+        holder.bind(("0.0.0.0", 8099))
+        holder.listen()
+        save(web1.path(SITE), vhost("site.test", "x").replace("listen 80;", "listen 8099;"))
+        wait_for("web2 has committed and reloads",
+                 lambda: os.path.exists(web2.path("/run/hangs")))
+        check(tree(web2) != before, "it was not live yet")
+        syncd = next(r for r in web2.started if r.name == "syncd")
+        syncd.kill_all()
+        os.remove(web2.path("/run/hang"))
+        web2.start_syncd()
+        wait_for("web1 hears that web2 did not load it",
+                 lambda: about(web1, web2).get("state") == "refused", timeout=30)
+        check("bind() to 0.0.0.0:8099 failed" in about(web1, web2)["reason"],
+              f"not nginx's own words: {about(web1, web2)}")
+        check(web2.mirror()["id"] == generation, "web2 did not go back")
+        check(tree(web2) == before, "web2's tree is not the one before")
+        wait_for("web2 serves", lambda: web2.get("127.0.0.1")[0] == 200)
+        holder.close()
+        check(web2.call("syncd", "sync")["ok"], "sync was refused")
+        wait_in_step(lab, generation)
+        check_same_trees(lab)

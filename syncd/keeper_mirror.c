@@ -187,6 +187,23 @@ int mirror_store_live(struct mirror *m)
 	return r;
 }
 
+/* What failed for this host's reasons (a full disk, say) has another chance at each full look; what
+ * was refused for its content has not. */
+static void forget_failures(struct mirror *m)
+{
+	struct keeper *k = m->keeper;
+
+	for (int i = 0; i < k->peers_count; i++) {
+		struct peer_mirror *pm = &k->peers[i].mirrors[m->index];
+
+		if (!pm->refused || !pm->head.present ||
+		    store_refused_get(k->store, m->conf->name, pm->head.id, NULL) == 0)
+			continue;
+		pm->refused = pm->decided = false;
+		peer_tell_heads(&k->peers[i], m);
+	}
+}
+
 static void keep_house(struct mirror *m)
 {
 	struct keeper *k = m->keeper;
@@ -252,8 +269,10 @@ static void judge(struct mirror *m, struct scan_result *result)
 		m->reason[0] = '\0';
 		m->first_event_us = 0;
 		settle_clear(&m->settle);
-		if (m->resync_due)
+		if (m->resync_due) {
 			keep_house(m);
+			forget_failures(m);
+		}
 		/* Each head is compared once, and all of it again at every full look. */
 		if (m->resync_due || memcmp(m->compared, m->head.id, sizeof m->compared) != 0)
 			peers_tell_scanned(m);

@@ -117,7 +117,9 @@ static void on_peer_head(struct peer *p, const struct session_action *action)
 	struct mirror *m = &p->keeper->mirrors[action->mirror];
 	struct peer_mirror *pm = &p->mirrors[action->mirror];
 	char text[KEEPER_TEXT_MAX];
+	uint8_t before[GENERATION_ID_BYTES];
 
+	memcpy(before, pm->head.id, sizeof before);
 	pm->head_known = true;
 	held_release(&pm->head);
 	if (frame->present && !peer_take_header(p, m, frame->header, frame->header_size,
@@ -127,6 +129,9 @@ static void on_peer_head(struct peer *p, const struct session_action *action)
 		snprintf(pm->reason, sizeof pm->reason, "%s", text);
 		pm->head_known = false;
 	}
+	/* What was refused, or failed, was another. */
+	if (pm->head.present && memcmp(pm->head.id, before, sizeof before) != 0)
+		pm->refused = false;
 	/* It says itself that it has live what we hold: a base, whatever came before. */
 	if (pm->head.present && store_generation_have(p->keeper->store, m->conf->name, pm->head.id))
 		(void)store_acked_set(p->keeper->store, m->conf->name, p->name, pm->head.id);

@@ -2,6 +2,7 @@
 """What the keeper does when something is in its way."""
 import os
 import signal
+import time
 
 from lab import Lab, check, figure, kill, now_us, read, save, test, wait_for, write
 from pairs import MIRROR, check_same_trees, start_pair, tandem_conf, tree, vhost, wait_in_step
@@ -242,6 +243,32 @@ def a_crash_between_commit_and_proof_goes_back_if_nginx_does_not_load_it():
         check(tree(web2) == before, "web2's tree is not the one before")
         wait_for("web2 serves", lambda: web2.get("127.0.0.1")[0] == 200)
         holder.close()
+        check(web2.call("syncd", "sync")["ok"], "sync was refused")
+        wait_in_step(lab, generation)
+        check_same_trees(lab)
+
+
+@test()
+def what_fails_on_a_full_disk_is_tried_again_when_somebody_asks_and_not_by_itself():
+    with Lab() as lab:
+        web1, web2 = lab.nodes
+        objects = "/var/lib/tandem/objects"
+        os.makedirs(web2.path(objects), mode=0o700)
+        web2.run("mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs", objects)
+        generation = start_mirrors(lab)
+        before = tree(web2)
+        with open(web1.path("/etc/nginx/large.bin"), "wb") as large:
+            large.write(os.urandom(3 << 20))
+        wait_for("web1 hears why", lambda: "No space left on device" in
+                 (about(web1, web2).get("reason") or ""))
+        check(tree(web2) == before and web2.mirror()["id"] == generation, "web2 was touched")
+        check(web2.mirror()["state"] == "refused", f"web2 says {web2.mirror()}")
+        # What the session asks for by itself it asks for within ten seconds.
+        syncd = next(r for r in web2.started if r.name == "syncd")
+        began = time.monotonic()
+        wait_for("twelve seconds pass", lambda: time.monotonic() - began > 12, timeout=15)
+        check(syncd.text().count("what web1 sends is not taken") == 1, "it was asked for again")
+        web2.run("mount", "-o", "remount,size=64m", objects)
         check(web2.call("syncd", "sync")["ok"], "sync was refused")
         wait_in_step(lab, generation)
         check_same_trees(lab)

@@ -51,8 +51,8 @@ NETTOOLS  := $(patsubst %.c,$(B)/%,$(wildcard tests/net/*.c))
 # The cores: what must reach nothing but memory, assert and each other.
 CORES     := shared/wire shared/ip agent/vrrp_wire agent/vrrp_fsm agent/vrrp_backup \
 	     agent/vrrp_master agent/vrrp_leaving agent/health_fsm \
-	     syncd/entry syncd/generation syncd/merge syncd/plan syncd/journal syncd/session_wire \
-	     syncd/session_fsm syncd/session_frames syncd/session_act
+	     syncd/entry syncd/generation syncd/merge syncd/plan syncd/journal syncd/settle \
+	     syncd/session_wire syncd/session_fsm syncd/session_frames syncd/session_act
 
 ifeq ($(V),1)
 Q :=

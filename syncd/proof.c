@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define TAIL_BYTES_MAX (64 * 1024)
@@ -31,6 +32,7 @@ struct proof {
 	uint64_t reloaded_us; /* 0: the command is still running */
 
 	struct process master; /* pid 0: none */
+	bool was_idle;	       /* it read nothing when the commit was complete */
 	struct process before[PROOF_WORKERS_MAX];
 	int before_count;
 
@@ -181,7 +183,28 @@ static void find_master(struct proof *p)
 	/* Another master (a restart, an upgraded binary): all its workers are new. */
 	if (p->master.pid != 0)
 		p->before_count = 0;
+	p->was_idle = false;
 	p->master = found;
+}
+
+/* A master waits for signals in sigsuspend, and nowhere else for long: what it reads, it reads
+ * between two of these. One that has a signal pending is not waiting any more. Where the kernel
+ * does not tell, the answer is no. */
+static bool is_idle(pid_t master)
+{
+	char path[64], text[64] = "";
+	int fd;
+
+	snprintf(path, sizeof path, "/proc/%d/syscall", (int)master);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+
+	ssize_t n = read(fd, text, sizeof text - 1);
+
+	close(fd);
+	return n > 0 && isdigit((unsigned char)text[0]) &&
+	       strtol(text, NULL, 10) == SYS_rt_sigsuspend;
 }
 
 static void note_log(struct proof *p)
@@ -216,8 +239,12 @@ int proof_begin(const struct proof_options *options, uint64_t now_us, struct pro
 	p->began_us = now_us;
 	p->deadline_us = now_us + options->timeout_us;
 	find_master(p);
-	if (p->master.pid != 0)
+	if (p->master.pid != 0) {
+		/* In this order: a reading that begins after this look has all of the commit, and
+		 * its workers are not yet there. */
+		p->was_idle = is_idle(p->master.pid);
 		p->before_count = children_of(p->master.pid, p->before);
+	}
 	note_log(p);
 	*ret_proof = p;
 	return 0;
@@ -361,8 +388,9 @@ static int look_for_workers(struct proof *p, uint64_t now_us)
 			p->first_us = now_us;
 		p->latest_us = now_us;
 		/* What the master had begun to read before the commit was complete is up by
-		 * began + parse. Later ones have read the commit. */
-		if (now_us > p->began_us + p->parse_us)
+		 * began + parse. Later ones have read the commit, and so have all of a master that
+		 * was reading nothing then. */
+		if (p->was_idle || now_us > p->began_us + p->parse_us)
 			p->clear_count++;
 	}
 	return working;

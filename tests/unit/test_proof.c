@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -290,6 +291,44 @@ static void workers_of_a_reload_that_began_before_do_not_count_at_once(void **st
 	assert_true(now_us() - began_us >= PARSE_US);
 }
 
+static void wait_for_signals(pid_t master)
+{
+	uint64_t limit_us = now_us() + 30 * SECOND_US;
+	char path[64], text[64];
+
+	snprintf(path, sizeof path, "/proc/%d/syscall", (int)master);
+	do {
+		struct timespec gap = {.tv_nsec = 1000000};
+		FILE *file = fopen(path, "re");
+
+		assert_true(now_us() < limit_us);
+		assert_non_null(file);
+		text[0] = '\0';
+		(void)!fgets(text, sizeof text, file);
+		fclose(file);
+		nanosleep(&gap, NULL);
+	} while (atoi(text) != SYS_rt_sigsuspend);
+}
+
+static void the_first_workers_of_a_master_that_read_nothing_count_at_once(void **state)
+{
+	struct fixture *f = *state;
+	struct proof_options options = {.pid_file = f->pid_file,
+					.error_log = f->error_log,
+					.parse_us = 10 * SECOND_US,
+					.timeout_us = 30 * SECOND_US};
+	uint64_t began_us;
+
+	start_nginx(f);
+	wait_for_signals(f->master);
+	began_us = now_us();
+	assert_int_equal(proof_begin(&options, began_us, &f->proof), 0);
+	kill(f->master, SIGHUP);
+	proof_reloaded(f->proof, now_us());
+	assert_int_equal(wait_verdict(f->proof), PROOF_LOADED);
+	assert_true(now_us() - began_us < 10 * SECOND_US);
+}
+
 static void a_restart_counts_as_a_reload(void **state)
 {
 	struct fixture *f = *state;
@@ -314,6 +353,7 @@ int main(void)
 		TEST(without_a_master_it_is_not_running),
 		TEST(a_pid_file_of_a_dead_process_is_no_master),
 		TEST(workers_of_a_reload_that_began_before_do_not_count_at_once),
+		TEST(the_first_workers_of_a_master_that_read_nothing_count_at_once),
 		TEST(a_restart_counts_as_a_reload),
 	};
 

@@ -275,6 +275,10 @@ void proof_reloaded(struct proof *p, uint64_t now_us)
 
 uint64_t proof_poll_gap_us(const struct proof *p, uint64_t now_us)
 {
+	/* When workers came up does not matter here, and before the command has ended there is no
+	 * answer yet: it has the processor to itself. */
+	if (p->was_idle && p->reloaded_us == 0)
+		return POLL_LATER_US;
 	return now_us - p->began_us < POLL_FIRST_FOR_US ? POLL_FIRST_US : POLL_LATER_US;
 }
 

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "syncd/ignore.h"
+#include "syncd/view_lay.h"
 #include "syncd/view_witness.h"
 
 #define SCRATCH_BYTES_MAX 1000 /* two paths below it must fit into one page of mount options */
@@ -421,6 +422,36 @@ static int open_stage(struct view *v, int lower_fd, int *ret_fd)
 	return 0;
 }
 
+/* A mount of its own for the mirrored path, which carries the mark. */
+static int bind_itself(struct view *v, const struct place *place, const char *target)
+{
+	if (place->is_mount || mount(target, target, NULL, MS_BIND, NULL) == 0)
+		return 0;
+	return broken(v, errno, "cannot show %s", place->path);
+}
+
+static int lay_stage(struct view *v, const struct place *place, int index, int target_fd,
+		     int stage_fd, const char *target)
+{
+	char name[256];
+	int r = mount_overlay(v, 2 * index + 1, target_fd, target_fd, place->path, stage_fd);
+
+	if (r == 0 || v->shared->error[0] != '\0')
+		return r;
+	if (r != EINVAL)
+		return broken(v, r, "cannot lay the stage over %s", place->path);
+	/* It lies on an overlay already, and the kernel takes no third one. */
+	r = view_lay(stage_fd, target_fd, name, sizeof name);
+	if (r == EROFS)
+		return broken(v, r,
+			      "cannot lay the stage over %s, which lies on an overlay that cannot "
+			      "be laid over: mount a volume there",
+			      place->path);
+	if (r != 0)
+		return broken(v, r, "cannot lay the stage over %s: %s", place->path, name);
+	return bind_itself(v, place, target);
+}
+
 static int show_place(struct view *v, const struct place *place, int index, const char *root)
 {
 	char target[PATH_MAX * 2];
@@ -465,8 +496,12 @@ static int show_place(struct view *v, const struct place *place, int index, cons
 		if (r != 0 && v->shared->error[0] == '\0' && strcmp(place->path, "/") != 0 &&
 		    (r = mount_bind(v, lower_fd, target_fd, place->path, 0)) == 0)
 			r = remount_read_only(v, target, place->path);
+		else if (r == EINVAL && v->shared->error[0] == '\0')
+			r = broken(v, r,
+				   "cannot lay an overlay over /, which seems to be an overlay on "
+				   "an overlay: run tandem-syncd where / is at most one");
 		else if (r != 0 && v->shared->error[0] == '\0')
-			r = broken(v, r, "cannot lay an overlay over %s", place->path);
+			r = broken(v, r, "cannot lay an overlay over /");
 		if (r != 0)
 			goto out;
 	}
@@ -478,14 +513,9 @@ static int show_place(struct view *v, const struct place *place, int index, cons
 		 * takes no two layers of which one lies in the other, as the stage does. */
 		close(target_fd);
 		target_fd = open(target, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-		r = target_fd < 0 ? errno
-				  : mount_overlay(v, 2 * index + 1, target_fd, target_fd,
-						  place->path, stage_fd);
-		if (r != 0 && v->shared->error[0] == '\0')
-			r = broken(v, r, "cannot lay the stage over %s", place->path);
-	} else if (!place->is_mount && mount(target, target, NULL, MS_BIND, NULL) < 0) {
-		/* A mount of its own, to carry the mark. */
-		r = broken(v, errno, "cannot show %s", place->path);
+		r = target_fd < 0 ? errno : lay_stage(v, place, index, target_fd, stage_fd, target);
+	} else {
+		r = bind_itself(v, place, target);
 	}
 out:
 	if (stage_fd >= 0)

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <limits.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -76,17 +78,8 @@ static bool exists(const struct fixture *f, const char *name)
 	return lstat(path, &st) == 0;
 }
 
-static int set_up(void **state)
+static void fill(const struct fixture *f)
 {
-	struct fixture *f = calloc(1, sizeof *f);
-
-	strcpy(f->top, "/tmp/tandem-view-XXXXXX");
-	if (loop_new(&f->loop) < 0 || mkdtemp(f->top) == NULL)
-		return -1;
-	snprintf(f->etc, sizeof f->etc, "%s/etc", f->top);
-	snprintf(f->scratch, sizeof f->scratch, "%s/scratch", f->top);
-	snprintf(f->log, sizeof f->log, "%s/log", f->top);
-	f->paths[0] = f->etc;
 	make_dir(f, "etc");
 	make_dir(f, "etc/conf.d");
 	make_dir(f, "scratch");
@@ -97,6 +90,53 @@ static int set_up(void **state)
 	    "include %s/conf.d/*.conf;\n}\n",
 	    f->log, f->log, f->log, f->log, f->etc);
 	put(f, "etc/conf.d/site.conf", "server { listen 127.0.0.1:18080; }\n");
+}
+
+static struct fixture *new_fixture(void)
+{
+	struct fixture *f = calloc(1, sizeof *f);
+
+	strcpy(f->top, "/tmp/tandem-view-XXXXXX");
+	if (loop_new(&f->loop) < 0 || mkdtemp(f->top) == NULL)
+		return NULL;
+	snprintf(f->etc, sizeof f->etc, "%s/etc", f->top);
+	snprintf(f->scratch, sizeof f->scratch, "%s/scratch", f->top);
+	snprintf(f->log, sizeof f->log, "%s/log", f->top);
+	f->paths[0] = f->etc;
+	return f;
+}
+
+static int set_up(void **state)
+{
+	struct fixture *f = new_fixture();
+
+	if (f == NULL)
+		return -1;
+	fill(f);
+	*state = f;
+	return 0;
+}
+
+/* As in a container: the mirrored path lies on an overlay. In a mount namespace that this process
+ * has from here on; the mounts go with what they are on. */
+static int set_up_on_overlay(void **state)
+{
+	struct fixture *f = new_fixture();
+	char lower[64], options[256];
+
+	if (f == NULL || unshare(CLONE_NEWNS) < 0 ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("tandem", f->top, "tmpfs", 0, NULL) < 0)
+		return -1;
+	snprintf(lower, sizeof lower, "%s/lower", f->top);
+	make_dir(f, "lower");
+	make_dir(f, "upper");
+	make_dir(f, "work");
+	snprintf(options, sizeof options, "lowerdir=%s,upperdir=%s/upper,workdir=%s/work", lower,
+		 f->top, f->top);
+	if (mount("tandem", f->top, "overlay", 0, options) < 0)
+		return -1;
+	fill(f);
 	*state = f;
 	return 0;
 }
@@ -109,6 +149,15 @@ static int tear_down(void **state)
 	nftw(f->top, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 	free(f);
 	return 0;
+}
+
+static int tear_down_overlay(void **state)
+{
+	struct fixture *f = *state;
+
+	if (umount2(f->top, MNT_DETACH) < 0 || umount2(f->top, MNT_DETACH) < 0)
+		return -1;
+	return tear_down(state);
 }
 
 /* Makes the stage's own folders and returns the name of one below them. */
@@ -353,6 +402,10 @@ static void an_address_that_is_not_here_is_explained(void **state)
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define ON_OVERLAY(name)                                                                           \
+	{                                                                                          \
+#name "_on_an_overlay", name, set_up_on_overlay, tear_down_overlay, NULL           \
+	}
 	const struct CMUnitTest tests[] = {
 		TEST(a_valid_tree_passes_and_leaves_no_trace_on_the_host),
 		TEST(a_broken_tree_is_refused_in_nginxs_words),
@@ -364,6 +417,13 @@ int main(void)
 		TEST(a_command_that_looks_elsewhere_has_not_validated),
 		TEST(a_path_that_is_new_is_shown_from_the_directory_above_it),
 		TEST(an_address_that_is_not_here_is_explained),
+		ON_OVERLAY(a_valid_tree_passes_and_leaves_no_trace_on_the_host),
+		ON_OVERLAY(a_broken_tree_is_refused_in_nginxs_words),
+		ON_OVERLAY(the_stage_is_judged_and_the_live_tree_is_not),
+		ON_OVERLAY(what_is_staged_as_gone_is_not_there),
+		ON_OVERLAY(a_path_that_changes_its_type_is_shown_as_what_it_will_be),
+		ON_OVERLAY(a_new_directory_and_an_absolute_link_into_it_work),
+		ON_OVERLAY(what_a_command_writes_is_thrown_away_wherever_it_writes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,6 +3,7 @@
 
 VERSION   := $(shell cat VERSION)
 PREFIX    ?= /usr
+LIBEXECDIR ?= $(PREFIX)/libexec/tandem
 SYSCONFDIR ?= /etc
 LOCALSTATEDIR ?= /var
 DESTDIR   ?=
@@ -22,7 +23,7 @@ OPT       ?= -O2 -g
 HARDENING := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection
 endif
 
-LIBS      := libnl-3.0 libnl-route-3.0 libconfig sqlite3 jansson libzstd libcap openssl
+LIBS      := libnl-3.0 libnl-route-3.0 libconfig sqlite3 jansson libzstd libcap openssl libcurl
 WARNINGS  := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 	     -Wpointer-arith -Wwrite-strings -Wformat=2 -Wvla
 ifeq ($(WERROR),1)
@@ -34,12 +35,12 @@ PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(LIBS)))$(PKG_CFL
 PKG_LIBS   = $(eval PKG_LIBS := $(shell pkg-config --libs $(LIBS)) -lrsync -lm)$(PKG_LIBS)
 
 ALL_CFLAGS = -std=gnu11 $(OPT) $(WARNINGS) $(HARDENING) $(SANFLAGS) -fPIE -pthread -I. \
-	     -D_GNU_SOURCE -DTANDEM_VERSION='"$(VERSION)"' $(PKG_CFLAGS) $(CFLAGS)
+	     -D_GNU_SOURCE -DTANDEM_VERSION='"$(VERSION)"' -DTANDEM_LIBEXECDIR='"$(LIBEXECDIR)"' $(PKG_CFLAGS) $(CFLAGS)
 ALL_LDFLAGS = $(SANFLAGS) -pie -Wl,-z,relro,-z,now,--as-needed $(LDFLAGS)
 
-# The three mains; every other source of a room goes into one archive, and so into whatever program
+# The mains; every other source of a room goes into one archive, and so into whatever program
 # needs it. A test that defines a port's functions itself never pulls the real one in.
-MAINS     := agent/tandem-agent syncd/tandem-syncd ctl/tandem
+MAINS     := agent/tandem-agent agent/tandem-prober syncd/tandem-syncd ctl/tandem
 SOURCES   := $(filter-out $(MAINS:=.c),$(wildcard shared/*.c agent/*.c syncd/*.c ctl/*.c))
 OBJECTS   := $(SOURCES:%.c=$(B)/%.o)
 ARCHIVE   := $(B)/libtandem.a
@@ -50,7 +51,7 @@ NETTOOLS  := $(patsubst %.c,$(B)/%,$(wildcard tests/net/*.c))
 
 # The cores: what must reach nothing but memory, assert and each other.
 CORES     := shared/wire shared/ip agent/vrrp_wire agent/vrrp_fsm agent/vrrp_backup \
-	     agent/vrrp_master agent/vrrp_leaving agent/health_fsm \
+	     agent/vrrp_master agent/vrrp_leaving agent/health_fsm agent/probe_judge \
 	     syncd/entry syncd/generation syncd/merge syncd/plan syncd/journal syncd/settle \
 	     syncd/session_wire syncd/session_fsm syncd/session_frames syncd/session_act
 
@@ -127,6 +128,7 @@ $(ARCHIVE): $(OBJECTS)
 	$(Q)rm -f $@ && ar rcs $@ $(OBJECTS)
 
 $(B)/tandem-agent: $(B)/agent/tandem-agent.o $(ARCHIVE)
+$(B)/tandem-prober: $(B)/agent/tandem-prober.o $(ARCHIVE)
 $(B)/tandem-syncd: $(B)/syncd/tandem-syncd.o $(ARCHIVE)
 $(B)/tandem: $(B)/ctl/tandem.o $(ARCHIVE)
 $(PROGRAMS):

@@ -155,6 +155,7 @@ static void release(struct agent_runner *r)
 	loop_timer_free(r->beat_timer);
 	loop_timer_free(r->restart_timer);
 	loop_timer_free(r->leave_timer);
+	agent_runner_prober_release(r);
 	loop_child_remove(r->engine_child);
 	if (r->listen_fd >= 0) {
 		snprintf(path, sizeof path, "%s/" AGENT_RUNNER_SOCKET, r->options.run_dir);
@@ -192,6 +193,8 @@ int agent_runner_main(const struct agent_options *options)
 		error = loop_timer_new(r->loop, on_leave_timer, r, &r->leave_timer);
 	if (!error)
 		error = agent_hooks_new(r->loop, agent_runner_on_hook, r, &r->hooks);
+	if (!error)
+		error = agent_runner_prober_init(r);
 	if (!error)
 		error = add_signals(r);
 	if (error) {

@@ -80,15 +80,20 @@ static void tell_error(const struct conf_problems *problems, const char *file, i
 	text[room - 1] = '\0';
 }
 
-void agent_runner_logging(const struct agent_runner *r, const struct conf *conf)
+struct log_options agent_runner_log_options(const struct agent_runner *r, const struct conf *conf)
 {
-	struct log_options log = {
+	return (struct log_options){
 		.ident = "tandem-agent",
 		.to_syslog = !r->options.foreground && !getenv("JOURNAL_STREAM") &&
 			     !isatty(STDERR_FILENO),
 		.facility = conf->log_facility,
 		.level = conf->log_level,
 	};
+}
+
+void agent_runner_logging(const struct agent_runner *r, const struct conf *conf)
+{
+	const struct log_options log = agent_runner_log_options(r, conf);
 
 	log_open(&log);
 }
@@ -211,6 +216,7 @@ void agent_runner_reload(struct agent_runner *r, uint32_t request)
 			   agent_runner_snapshot(r)->conf.number);
 		agent_runner_logging(r, agent_runner_conf(r));
 		set_socket_group(r);
+		agent_runner_prober_apply(r);
 		agent_runner_send_snapshot(r);
 	}
 	conf_problems_release(&problems);

@@ -539,6 +539,11 @@ void agent_runner_start_engine(struct agent_runner *r, bool resume)
 	agent_runner_send_snapshot(r);
 	if (resume)
 		hand_over_records(r);
+	/* Before its checks begin. */
+	if (r->prober.pid)
+		agent_runner_prober_connect(r);
+	else
+		agent_runner_prober_apply(r);
 	/* From now on the new engine's records count. */
 	agent_runner_send(r, RUNNER_MSG_START, NULL, -1);
 	agent_hooks_repeat(r->hooks);

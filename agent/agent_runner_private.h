@@ -5,6 +5,7 @@
  *   agent_runner.c        start, signals, the end
  *   agent_runner_conf.c   the configuration and its snapshots
  *   agent_runner_engine.c the engine's life, and the commands that it asks for
+ *   agent_runner_prober.c the prober's life
  */
 #ifndef TANDEM_AGENT_RUNNER_PRIVATE_H
 #define TANDEM_AGENT_RUNNER_PRIVATE_H
@@ -15,6 +16,7 @@
 #include "agent/agent_snapshot.h"
 #include "agent/engine.h"
 #include "agent/engine_msg.h"
+#include "shared/log.h"
 #include "shared/loop.h"
 #include "shared/msg.h"
 #include "shared/priv.h"
@@ -30,6 +32,17 @@ struct check_run {
 	struct run *run; /* NULL: free */
 	uint32_t id;
 	char name[CONF_NAME_BYTES_MAX + 1]; /* of a restart: its check */
+};
+
+struct runner_prober {
+	struct priv_user user;
+	pid_t pid; /* 0: none */
+	struct loop_child *child;
+	struct msg_channel *channel;
+	struct loop_timer *beat_timer, *restart_timer;
+	bool doubted;	     /* its beat is overdue, and one more turn is waited for */
+	uint64_t started_us; /* 0: never */
+	int doublings;
 };
 
 struct agent_runner {
@@ -67,6 +80,8 @@ struct agent_runner {
 	} health[CONF_CHECKS_MAX];
 	int health_count;
 
+	struct runner_prober prober;
+
 	bool leaving; /* SIGTERM has come */
 	bool left;    /* and the engine has gone */
 	struct loop_timer *leave_timer;
@@ -77,6 +92,7 @@ struct agent_snapshot *
 agent_runner_snapshot(const struct agent_runner *r); /* the one that counts */
 const struct conf *agent_runner_conf(const struct agent_runner *r);
 struct agent_snapshot *agent_runner_numbered(const struct agent_runner *r, uint32_t number);
+struct log_options agent_runner_log_options(const struct agent_runner *r, const struct conf *conf);
 void agent_runner_logging(const struct agent_runner *r, const struct conf *conf);
 /* Takes off addresses of ours that are left; only while no engine runs. */
 void agent_runner_sweep(struct agent_runner *r, const struct conf *conf);
@@ -98,5 +114,14 @@ void agent_runner_finish(struct agent_runner *r);
 void agent_runner_on_hook(void *ctx, const struct agent_hook_report *report);
 void agent_runner_on_beat_timer(void *ctx);
 void agent_runner_on_restart_timer(void *ctx);
+
+/* agent_runner_prober.c */
+int agent_runner_prober_init(struct agent_runner *r);
+/* Starts or stops it, as the snapshot that counts wants it. */
+void agent_runner_prober_apply(struct agent_runner *r);
+/* Gives it and the engine a channel; nothing if one of the two is missing. */
+void agent_runner_prober_connect(struct agent_runner *r);
+void agent_runner_prober_stop(struct agent_runner *r);
+void agent_runner_prober_release(struct agent_runner *r);
 
 #endif

@@ -464,6 +464,7 @@ static void release(struct engine *engine)
 	loop_timer_free(engine->beat_timer);
 	loop_timer_free(engine->second_timer);
 	loop_timer_free(engine->soon_timer);
+	msg_channel_free(engine->prober);
 	msg_channel_free(engine->channel);
 	agent_snapshot_drop(engine->snapshot);
 }

@@ -56,7 +56,10 @@ int engine_check_new(struct engine *engine, struct agent_snapshot *snapshot, int
 	if (!check)
 		return -ENOMEM;
 	error = loop_timer_new(engine->loop, on_timer, check, &check->timer);
+	if (!error)
+		error = loop_timer_new(engine->loop, engine_probe_on_guard, check, &check->guard);
 	if (error) {
+		loop_timer_free(check->timer);
 		free(check);
 		return error;
 	}
@@ -94,7 +97,10 @@ struct engine_check *engine_check_free(struct engine_check *check)
 	forget_process(check);
 	engine_named_free(check->named);
 	engine_file_free(check->file);
+	if (check->conf->probe.target)
+		engine_probe_drop(check);
 	loop_timer_free(check->timer);
+	loop_timer_free(check->guard);
 	agent_snapshot_drop(check->snapshot);
 	free(check);
 	return NULL;
@@ -113,6 +119,19 @@ static bool same_text(const char *a, const char *b)
 	return a == b || (a && b && !strcmp(a, b));
 }
 
+static bool same_probe(const struct conf_probe *a, const struct conf_probe *b)
+{
+	if (!same_text(a->target, b->target) || !same_text(a->body, b->body) ||
+	    a->http != b->http || a->redirects != b->redirects || a->verify != b->verify ||
+	    a->statuses_count != b->statuses_count)
+		return false;
+	for (int i = 0; i < a->statuses_count; i++)
+		if (a->statuses[i].first != b->statuses[i].first ||
+		    a->statuses[i].last != b->statuses[i].last)
+			return false;
+	return true;
+}
+
 bool engine_check_is(const struct engine_check *check, const struct conf_check *conf)
 {
 	const int self = check->snapshot->conf.conf->self;
@@ -126,7 +145,8 @@ bool engine_check_is(const struct engine_check *check, const struct conf_check *
 	       same_text(check->conf->instance, conf->instance) &&
 	       check->conf->instance_state == conf->instance_state &&
 	       same_text(check->conf->script.text, conf->script.text) &&
-	       same_text(check->conf->script.user, conf->script.user);
+	       same_text(check->conf->script.user, conf->script.user) &&
+	       same_probe(&check->conf->probe, &conf->probe);
 }
 
 void engine_check_reload(struct engine_check *check, struct agent_snapshot *snapshot, int place)
@@ -454,6 +474,12 @@ static void run_process_check(struct engine_check *check)
 					  : look_at_process(check);
 
 	loop_timer_set(check->timer, now_us + wait_us);
+	if (check->conf->probe.target && what == HEALTH_OK) {
+		engine_probe_start(check); /* both must be well */
+		return;
+	}
+	if (check->conf->probe.target)
+		engine_probe_drop(check); /* whatever it answers now */
 	engine_check_result(check, what);
 	/* Failed, and not yet counted as failed: it was seen to die. */
 	if (what != HEALTH_OK && check->health.state == HEALTH_UP &&
@@ -614,6 +640,12 @@ static void on_timer(void *ctx)
 		break;
 	case CONF_CHECK_INSTANCE:
 		run_instance_check(check);
+		break;
+	case CONF_CHECK_HTTP:
+	case CONF_CHECK_TCP:
+		loop_timer_set(check->timer,
+			       loop_now_us(check->engine->loop) + check->conf->interval_us);
+		engine_probe_start(check);
 		break;
 	case CONF_CHECK_KINDS:
 		assert(!"a kind of check");

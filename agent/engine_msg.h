@@ -41,6 +41,7 @@ enum runner_msg {
 				  * ("" if ok), string problems */
 	RUNNER_MSG_RESTART_DONE, /* u32 run, u8 ok, string words */
 	RUNNER_MSG_LEAVE,	 /* stop: hand over, then LEFT */
+	RUNNER_MSG_PROBER, /* the descriptor beside it: a channel to the prober (probe_msg.h) */
 };
 
 enum runner_reload { RUNNER_RELOADED, RUNNER_RELOAD_WRONG, RUNNER_RELOAD_BUSY };

@@ -10,6 +10,7 @@
  *   engine_check.c   one check: its life, pid files, scripts, interfaces, other routers
  *   engine_named.c   a check's processes by their name
  *   engine_file.c    a check's file with a number
+ *   engine_probe.c   what checks ask of the prober
  *   engine_status.c  what `status` answers
  */
 #ifndef TANDEM_ENGINE_PRIVATE_H
@@ -117,8 +118,10 @@ struct engine_check {
 	struct health_fsm health;
 	struct loop_timer *timer;
 	char detail[ENGINE_DETAIL_BYTES];
-	/* script */
+	/* script, http, tcp */
 	uint32_t run; /* 0: none */
+	/* http, tcp */
+	struct loop_timer *guard; /* until when the prober must have answered */
 	/* its restart command */
 	uint32_t restart_run; /* 0: none runs */
 	bool restart_good;
@@ -144,6 +147,7 @@ struct engine_waiter {
 struct engine {
 	struct loop *loop;
 	struct msg_channel *channel;
+	struct msg_channel *prober; /* NULL: none */
 	struct netmon *netmon;
 	struct address_port *addresses;
 	int announce_fd;
@@ -278,6 +282,14 @@ int engine_file_new(struct engine_check *check, struct engine_file **ret_file);
 struct engine_file *engine_file_free(struct engine_file *file);
 /* Reads it, into check->value. */
 enum health_result engine_file_look(struct engine_file *file);
+
+/* engine_probe.c */
+/* Takes over fd. False: it is none. */
+bool engine_probe_connect(struct engine *engine, int fd);
+/* engine_check_done() is called in a while, unless one runs already. */
+void engine_probe_start(struct engine_check *check);
+void engine_probe_drop(struct engine_check *check);
+void engine_probe_on_guard(void *check);
 
 /* engine_status.c */
 json_t *engine_status(const struct engine *engine);

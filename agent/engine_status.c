@@ -207,11 +207,22 @@ static json_t *restart_of(const struct engine_check *check)
 	return object;
 }
 
+static const char *kind_of(const struct conf_check *conf, char *text, size_t room)
+{
+	const char *name = conf_check_kind_name(conf->kind);
+
+	if (!conf->probe.target || conf->kind == CONF_CHECK_HTTP || conf->kind == CONF_CHECK_TCP)
+		return name;
+	snprintf(text, room, "%s+%s", name, conf->probe.http ? "http" : "tcp");
+	return text;
+}
+
 static json_t *check_object(const struct engine_check *check)
 {
+	char kind[32];
 	json_t *object =
 		json_pack("{s:s s:s s:s s:i s:o}", "name", check->conf->name, "kind",
-			  conf_check_kind_name(check->conf->kind), "state",
+			  kind_of(check->conf, kind, sizeof kind), "state",
 			  health_fsm_state_name(check->health.state), "weight", check->conf->weight,
 			  "since_us", age(check->engine, check->health.since_us));
 

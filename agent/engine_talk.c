@@ -212,6 +212,10 @@ void engine_on_message(void *ctx, uint16_t type, const uint8_t *payload, size_t 
 	case RUNNER_MSG_RELOAD_DONE:
 		good = take_reload_done(engine, &in);
 		break;
+	case RUNNER_MSG_PROBER:
+		good = engine_probe_connect(engine, fd);
+		fd = -1;
+		break;
 	case RUNNER_MSG_LEAVE:
 		good = true;
 		engine_leave(engine);

@@ -15,6 +15,7 @@ MAN_PAGES   = $(wildcard docs/man/*.[1-8])
 UNITS_IN    = $(wildcard init/*.service.in)
 SAMPLES     = $(shell find conf -type f 2>/dev/null | sort)
 INSTALLED   = 0755:$(B)/tandem-agent:$(SBINDIR)/tandem-agent \
+	      0755:$(B)/tandem-prober:$(LIBEXECDIR)/tandem-prober \
 	      0755:$(B)/tandem-syncd:$(SBINDIR)/tandem-syncd \
 	      0755:$(B)/tandem:$(BINDIR)/tandem \
 	      $(foreach m,$(MAN_PAGES),0644:$m:$(MANDIR)/man$(subst .,,$(suffix $m))/$(notdir $m)) \

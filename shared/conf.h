@@ -36,6 +36,9 @@
 #define CONF_TEXT_BYTES_MAX (1024 * 1024)
 #define CONF_PIN_BYTES 32
 #define CONF_IFNAME_BYTES 16
+#define CONF_STATUSES_MAX 16 /* of one http check */
+#define CONF_PROBE_TARGET_BYTES_MAX 1023
+#define CONF_PROBE_BODY_BYTES_MAX 1024
 #define CONF_COMM_BYTES 15	   /* of a process's name, as the kernel keeps it */
 #define CONF_QUORUM_MAX 32
 
@@ -65,6 +68,8 @@ enum conf_check_kind {
 	CONF_CHECK_INTERFACE, /* without a weight its failure is the router's own: FAULT */
 	CONF_CHECK_FILE,      /* a number, which the weight multiplies */
 	CONF_CHECK_INSTANCE,  /* the state of another virtual router of this node */
+	CONF_CHECK_HTTP,
+	CONF_CHECK_TCP,
 	CONF_CHECK_KINDS
 };
 
@@ -75,12 +80,28 @@ enum conf_instance_state {
 	CONF_INSTANCE_BACKUP,
 };
 
+struct conf_status {
+	int first, last; /* of HTTP, 100..599 */
+};
+
+/* What the prober asks. target NULL: nothing. */
+struct conf_probe {
+	bool http;    /* otherwise: does something accept a TCP connection? */
+	char *target; /* the URL; of TCP "HOST:PORT", an IPv6 address in brackets */
+	struct conf_status statuses[CONF_STATUSES_MAX];
+	int statuses_count;
+	char *body;    /* must occur in the answer's body; NULL: any will do */
+	int redirects; /* so many are followed */
+	bool verify;   /* the certificate of an https server */
+};
+
 struct conf_check {
 	char *name;
 	enum conf_check_kind kind;
 	char *process;		     /* path of a pid file */
 	char *process_name;	     /* at most CONF_COMM_BYTES count, as in the kernel */
 	int quorum;		     /* so many processes of that name must run */
+	struct conf_probe probe;     /* HTTP, TCP; or beside a process: both must be well */
 	struct conf_command script;
 	char *interfaces[CONF_NODES_MAX]; /* by node; one name for all fills every place */
 	char *file;
@@ -88,7 +109,7 @@ struct conf_check {
 	int vrrp;		     /* index of instance into conf.vrrps; -1: none */
 	enum conf_instance_state instance_state;
 	uint64_t interval_us;
-	uint64_t timeout_us;	     /* script only; the interval unless given */
+	uint64_t timeout_us;	     /* script, http, tcp; the interval unless given */
 	int fall, rise;
 	int weight;		     /* -253..253; 0: failing is sick with rank 0 */
 	bool reverse;		     /* routers take well for failed, and failed for well */
@@ -223,6 +244,9 @@ int conf_check_index(const struct conf *conf, const char *name);  /* -1: none */
 int conf_vrrp_index(const struct conf *conf, const char *name);
 int conf_mirror_index(const struct conf *conf, const char *name);
 int conf_node_index(const struct conf *conf, const char *name);
+
+/* Is there anything for a prober to do? */
+bool conf_wants_prober(const struct conf *conf);
 
 /* A snapshot: number, text, node name. */
 struct conf_snapshot {

@@ -10,10 +10,11 @@
 #define SECOND_US 1000000u
 
 static const char *const known[] = {
-	"name",		 "process",	  "process_name",    "quorum",	  "script",  "interface",
-	"file",		 "instance",	  "state",	     "interval",  "timeout", "fall",
-	"rise",		 "weight",	  "reverse",	     "init_fail", "grace",   "restart",
-	"restart_first", "restart_limit", "restart_timeout", "user",	  NULL,
+	"name",		 "process",	   "process_name",    "quorum",	   "script",  "interface",
+	"file",		 "instance",	   "state",	      "interval",  "timeout", "fall",
+	"rise",		 "weight",	   "reverse",	      "init_fail", "grace",   "restart",
+	"restart_first", "restart_limit",  "restart_timeout", "user",	   "http",    "http_status",
+	"http_body",	 "http_redirects", "http_verify",     "tcp",	   NULL,
 };
 
 static const struct conf_hint hints[] = {
@@ -27,9 +28,12 @@ static const char *const kinds[CONF_CHECK_KINDS] = {
 	[CONF_CHECK_PROCESS] = "process", [CONF_CHECK_NAMED] = "process_name",
 	[CONF_CHECK_SCRIPT] = "script",	  [CONF_CHECK_INTERFACE] = "interface",
 	[CONF_CHECK_FILE] = "file",	  [CONF_CHECK_INSTANCE] = "instance",
+	[CONF_CHECK_HTTP] = "http",	  [CONF_CHECK_TCP] = "tcp",
 };
 
 #define KIND(k) (1u << CONF_CHECK_##k)
+#define PROCESSES (KIND(PROCESS) | KIND(NAMED))
+#define PROBES (KIND(HTTP) | KIND(TCP))
 
 /* What belongs to some kinds only. */
 static const struct {
@@ -37,17 +41,25 @@ static const struct {
 	unsigned kinds;
 	const char *where;
 } particular[] = {
-	{"timeout", KIND(SCRIPT), "script checks"},
+	{"timeout", KIND(SCRIPT) | PROBES, "script, http and tcp checks"},
+	{"http_status", KIND(HTTP), "http checks"},
+	{"http_body", KIND(HTTP), "http checks"},
+	{"http_redirects", KIND(HTTP), "http checks"},
+	{"http_verify", KIND(HTTP), "http checks"},
 	{"user", KIND(SCRIPT), "script checks"},
 	{"quorum", KIND(NAMED), "checks with process_name"},
 	{"state", KIND(INSTANCE), "checks with instance"},
-	{"interval", KIND(PROCESS) | KIND(NAMED) | KIND(SCRIPT) | KIND(FILE),
+	{"interval", KIND(PROCESS) | KIND(NAMED) | KIND(SCRIPT) | PROBES | KIND(FILE),
 	 "checks that look again and again; this kind is told by the kernel or the agent"},
-	{"fall", KIND(PROCESS) | KIND(NAMED) | KIND(SCRIPT), "checks that look again and again"},
-	{"rise", KIND(PROCESS) | KIND(NAMED) | KIND(SCRIPT), "checks that look again and again"},
-	{"grace", KIND(PROCESS) | KIND(NAMED) | KIND(SCRIPT), "checks that look again and again"},
-	{"restart", KIND(PROCESS) | KIND(NAMED) | KIND(SCRIPT), "checks that look again and again"},
-	{"init_fail", KIND(PROCESS) | KIND(NAMED) | KIND(SCRIPT),
+	{"fall", KIND(PROCESS) | KIND(NAMED) | KIND(SCRIPT) | PROBES,
+	 "checks that look again and again"},
+	{"rise", KIND(PROCESS) | KIND(NAMED) | KIND(SCRIPT) | PROBES,
+	 "checks that look again and again"},
+	{"grace", KIND(PROCESS) | KIND(NAMED) | KIND(SCRIPT) | PROBES,
+	 "checks that look again and again"},
+	{"restart", KIND(PROCESS) | KIND(NAMED) | KIND(SCRIPT) | PROBES,
+	 "checks that look again and again"},
+	{"init_fail", KIND(PROCESS) | KIND(NAMED) | KIND(SCRIPT) | PROBES,
 	 "checks that look again and again"},
 };
 
@@ -67,6 +79,7 @@ void conf_check_release(struct conf_check *check)
 		free(check->interfaces[i]);
 	free(check->file);
 	free(check->instance);
+	conf_probe_release(&check->probe);
 }
 
 void conf_read_interfaces(const struct conf_scope *scope, const struct conf *conf,
@@ -171,31 +184,36 @@ static void read_restart(const struct conf_scope *scope, struct conf_check *chec
 /* The kind, by the one setting that says it. */
 static void read_kind(const struct conf_scope *scope, struct conf_check *check)
 {
+	unsigned present = 0;
 	int first = -1;
 
 	for (int k = 0; k < CONF_CHECK_KINDS; k++) {
 		if (!conf_get(scope, kinds[k]))
 			continue;
-		if (first >= 0) {
+		/* Two kinds make one check where a process must both run and answer. */
+		if (first >= 0 && !((1u << k & PROBES) != 0 && present == 1u << first &&
+				    (present & PROCESSES) != 0)) {
 			conf_error(scope, kinds[k],
 				   conf_say("has both %s and %s", kinds[first], kinds[k]),
 				   conf_say("keep one of the two; a router may track several "
 					    "checks"));
 			return;
 		}
-		first = k;
+		present |= 1u << k;
+		if (first < 0)
+			first = k;
 	}
 	if (first < 0) {
 		conf_error(scope, NULL,
 			   conf_say("has neither process nor script nor any other kind of check"),
 			   conf_say("give it process = \"/run/nginx.pid\"; or script = "
-				    "\"/path/to/program\"; or one of process_name, interface, file "
-				    "and instance"));
+				    "\"/path/to/program\"; or one of process_name, http, tcp, "
+				    "interface, file and instance"));
 		return;
 	}
 	check->kind = (enum conf_check_kind)first;
 	for (size_t p = 0; p < sizeof particular / sizeof *particular; p++)
-		if (!(particular[p].kinds & 1u << first) && conf_get(scope, particular[p].setting))
+		if (!(particular[p].kinds & present) && conf_get(scope, particular[p].setting))
 			conf_error(scope, particular[p].setting,
 				   first == CONF_CHECK_PROCESS
 					   ? conf_say("has no meaning for a process check")
@@ -239,6 +257,7 @@ void conf_read_checks(const struct conf_scope *top, struct conf *conf)
 		conf_read_path(&scope, "process", &check->process);
 		read_process_name(&scope, check);
 		conf_read_int(&scope, "quorum", 1, CONF_QUORUM_MAX, &check->quorum);
+		conf_read_probe(&scope, &check->probe);
 		conf_read_command(&scope, "script", &check->script);
 		if (check->kind == CONF_CHECK_INTERFACE)
 			conf_read_interfaces(&scope, conf, NULL, check->interfaces);

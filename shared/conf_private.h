@@ -120,6 +120,9 @@ char *conf_list_names(const char *const *names);
 void conf_read_checks(const struct conf_scope *top, struct conf *conf);
 /* Once the vrrp entries are known: the checks that name one. */
 void conf_link_checks(const struct conf_scope *top, struct conf *conf);
+/* tcp, or http and what belongs to it; neither is there: the probe stays empty. */
+void conf_read_probe(const struct conf_scope *scope, struct conf_probe *ret_probe);
+void conf_probe_release(struct conf_probe *probe);
 void conf_read_vrrps(const struct conf_scope *top, struct conf *conf);
 void conf_read_mirrors(const struct conf_scope *top, struct conf *conf);
 void conf_rules(struct conf_reader *reader, const struct conf *conf);

@@ -140,10 +140,11 @@ static const struct bad {
 	 "node.key\n"},
 
 	/* Checks. */
-	{HEAD TRACKED(""), "f:4: checks.nginx: has neither process nor script nor any other kind of "
-			   "check; give it process = \"/run/nginx.pid\"; or script = "
-			   "\"/path/to/program\"; or one of process_name, interface, file and "
-			   "instance\n"},
+	{HEAD TRACKED(""),
+	 "f:4: checks.nginx: has neither process nor script nor any other kind of "
+	 "check; give it process = \"/run/nginx.pid\"; or script = "
+	 "\"/path/to/program\"; or one of process_name, http, tcp, interface, "
+	 "file and instance\n"},
 	{HEAD TRACKED("process = \"/run/nginx.pid\"; script = \"/bin/true\";"),
 	 "f:4: checks.nginx.script: has both process and script; keep one of the two; a router may "
 	 "track several checks\n"},
@@ -174,20 +175,15 @@ static const struct bad {
 	 "..\n"},
 	{HEAD TRACKED("process = \"/run/nginx.pid\"; timeout = 3;"),
 	 "f:4: checks.nginx.timeout: has no meaning for a process check; remove it; it belongs to "
-	 "script "
-	 "checks\n"},
-	{HEAD TRACKED("process = \"/run/nginx.pid\"; http = \"http://127.0.0.1/\";"),
-	 "f:4: checks.nginx.http: unknown setting; known here: name, process, process_name, "
-	 "quorum, script, interface, file, instance, state, interval, timeout, fall, rise, weight, "
-	 "reverse, init_fail, grace, restart, restart_first, restart_limit, restart_timeout, "
-	 "user\n"},
+	 "script, http and tcp checks\n"},
 	{HEAD TRACKED("process = \"/run/x\"; restart_first = true;"),
 	 "f:4: checks.nginx.restart_first: has no meaning without restart; add restart = "
 	 "\"systemctl restart nginx\"; or remove it\n"},
 	{HEAD TRACKED("file = \"/run/x\"; restart = \"/bin/true\"; grace = 1;"),
 	 "f:4: checks.nginx.grace: has no meaning for a check with file; remove it; it belongs to "
 	 "checks that look again and again\n"
-	 "f:4: checks.nginx.restart: has no meaning for a check with file; remove it; it belongs to "
+	 "f:4: checks.nginx.restart: has no meaning for a check with file; remove it; it belongs "
+	 "to "
 	 "checks that look again and again\n"},
 	{HEAD TRACKED("script = \"killall -0 nginx || exit 1\";"),
 	 "f:4: checks.nginx.script: holds shell syntax (||), and no shell runs it; put it into a "
@@ -355,7 +351,8 @@ static const struct bad {
 	 "f:7: vrrp.VI_1.track: names the check \"nginx\" twice; keep one of the two\n"
 	 "f:7: vrrp.VI_1.track: \"nginx wait 3\" is not a check's name, or a name, the word weight "
 	 "and a "
-	 "number from -253 to 253 (and perhaps reverse); write track = [ \"nginx\", \"other weight -20\" ];\n"},
+	 "number from -253 to 253 (and perhaps reverse); write track = [ \"nginx\", \"other weight "
+	 "-20\" ];\n"},
 	{HEAD VRRP("notify_mastr = \"/bin/true\";"),
 	 "f:7: vrrp.VI_1.notify_mastr: unknown setting; did you mean notify_master?\n"},
 	{HEAD VRRP("notify_master = \"\xe2\x80\x9c/bin/true\xe2\x80\x9d\"; notify_fault = \"\";"),

@@ -73,6 +73,24 @@ struct address_port *address_port_free(struct address_port *port)
 	return NULL;
 }
 
+static int set_options(struct rtnl_addr *address, const struct address_options *options)
+{
+	struct nl_addr *broadcast;
+	int error = 0;
+
+	rtnl_addr_set_scope(address, options->scope);
+	if (*options->label)
+		error = from_nl(rtnl_addr_set_label(address, options->label));
+	if (error || options->broadcast.family != IP_V4)
+		return error;
+	broadcast = nl_addr_build(AF_INET, options->broadcast.bytes, 4);
+	if (!broadcast)
+		return -ENOMEM;
+	error = from_nl(rtnl_addr_set_broadcast(address, broadcast));
+	nl_addr_put(broadcast);
+	return error;
+}
+
 static int make(int ifindex, const struct ip_prefix *prefix, uint32_t lifetime_s,
 		struct rtnl_addr **ret_address)
 {
@@ -121,7 +139,7 @@ out:
 }
 
 static int add(struct address_port *port, int ifindex, const struct ip_prefix *prefix,
-	       uint32_t lifetime_s, int flags)
+	       const struct address_options *options, uint32_t lifetime_s, int flags)
 {
 	struct rtnl_addr *address;
 	struct nl_msg *msg = NULL;
@@ -129,7 +147,10 @@ static int add(struct address_port *port, int ifindex, const struct ip_prefix *p
 
 	if (error)
 		return error;
-	error = from_nl(rtnl_addr_build_add_request(address, flags, &msg));
+	if (prefix->addr.family == IP_V4)
+		error = set_options(address, options);
+	if (!error)
+		error = from_nl(rtnl_addr_build_add_request(address, flags, &msg));
 	rtnl_addr_put(address);
 	if (error)
 		return error;
@@ -143,15 +164,15 @@ static int add(struct address_port *port, int ifindex, const struct ip_prefix *p
 }
 
 int address_add(struct address_port *port, int ifindex, const struct ip_prefix *prefix,
-		uint32_t lifetime_s)
+		const struct address_options *options, uint32_t lifetime_s)
 {
-	return add(port, ifindex, prefix, lifetime_s, NLM_F_CREATE | NLM_F_EXCL);
+	return add(port, ifindex, prefix, options, lifetime_s, NLM_F_CREATE | NLM_F_EXCL);
 }
 
 int address_renew(struct address_port *port, int ifindex, const struct ip_prefix *prefix,
-		  uint32_t lifetime_s)
+		  const struct address_options *options, uint32_t lifetime_s)
 {
-	return add(port, ifindex, prefix, lifetime_s, NLM_F_CREATE | NLM_F_REPLACE);
+	return add(port, ifindex, prefix, options, lifetime_s, NLM_F_CREATE | NLM_F_REPLACE);
 }
 
 int address_remove(struct address_port *port, int ifindex, const struct ip_prefix *prefix)

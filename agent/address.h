@@ -22,6 +22,13 @@
 
 struct address_port;
 
+/* What IPv4 addresses may have beside their prefix. */
+struct address_options {
+	char label[16];		  /* "": the interface's name */
+	uint8_t scope;		  /* enum rt_scope_t */
+	struct ip_addr broadcast; /* IP_NONE: none */
+};
+
 int address_port_new(struct address_port **ret_port);
 struct address_port *address_port_free(struct address_port *port);
 
@@ -30,11 +37,11 @@ struct address_port *address_port_free(struct address_port *port);
  * it after so many seconds without address_renew(); ADDRESS_FOREVER_S: never. -EEXIST: it is there
  * already (under this prefix length); other negative errnos as the kernel says. */
 int address_add(struct address_port *port, int ifindex, const struct ip_prefix *prefix,
-		uint32_t lifetime_s);
+		const struct address_options *options, uint32_t lifetime_s);
 /* Makes it live on for lifetime_s from now; adds it if it has gone. */
 int address_renew(struct address_port *port, int ifindex, const struct ip_prefix *prefix,
-		  uint32_t lifetime_s);
-/* -EADDRNOTAVAIL: it was not there. */
+		  const struct address_options *options, uint32_t lifetime_s);
+/* -EADDRNOTAVAIL: it was not there. Whatever options it was added with. */
 int address_remove(struct address_port *port, int ifindex, const struct ip_prefix *prefix);
 
 /* Takes off every address that mine() says yes to, for a host where no engine runs; returns how

@@ -237,13 +237,15 @@ static bool is_mine(void *ctx, int ifindex, const struct ip_prefix *prefix, uint
 		return false;
 	for (int i = 0; i < look->conf->vrrps_count; i++) {
 		const struct conf_vrrp *v = &look->conf->vrrps[i];
-		const char *interface = own_interface(look->conf, v);
 
-		if (!interface || strcmp(interface, ifname) != 0)
-			continue;
-		for (int j = 0; j < v->vips_count; j++)
-			if (ip_equal(&v->vips[j].addr, &prefix->addr))
+		for (int j = 0; j < v->vips_count; j++) {
+			const char *interface =
+				conf_vip_interface(v, &v->vips[j], look->conf->self);
+
+			if (interface && !strcmp(interface, ifname) &&
+			    ip_equal(&v->vips[j].prefix.addr, &prefix->addr))
 				return true;
+		}
 	}
 	return false;
 }
@@ -287,18 +289,21 @@ int agent_estate_claim(struct agent_estate *estate, const struct conf *conf, boo
 				  &estate->allowed.items[i].addr);
 	for (int i = 0; i < conf->vrrps_count; i++) {
 		const struct conf_vrrp *v = &conf->vrrps[i];
-		const char *interface = own_interface(conf, v);
 
-		for (int j = 0; interface && j < v->vips_count && !error; j++) {
-			error = add_claim(&allowed, interface, &v->vips[j].addr);
+		for (int j = 0; j < v->vips_count && !error; j++) {
+			const char *interface = conf_vip_interface(v, &v->vips[j], conf->self);
+
+			if (!interface)
+				continue;
+			error = add_claim(&allowed, interface, &v->vips[j].prefix.addr);
 			/* Somebody else's already, and not ours from before: where the kernel
 			 * keeps no mark, a later start could not tell it from ours. */
 			if (!look.keeps_protocol &&
-			    is_claimed(&present, interface, &v->vips[j].addr) &&
-			    !is_claimed(old, interface, &v->vips[j].addr))
+			    is_claimed(&present, interface, &v->vips[j].prefix.addr) &&
+			    !is_claimed(old, interface, &v->vips[j].prefix.addr))
 				continue;
 			if (!error)
-				error = add_claim(&claims, interface, &v->vips[j].addr);
+				error = add_claim(&claims, interface, &v->vips[j].prefix.addr);
 		}
 	}
 	if (!error)

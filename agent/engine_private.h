@@ -46,8 +46,9 @@ struct engine_held {
 	bool announced;		 /* by somebody else, since the watch began */
 };
 
-/* Announcements are heard with one socket for each family: ARP, neighbour advertisements. */
-enum engine_ear { ENGINE_EAR_V4, ENGINE_EAR_V6, ENGINE_EARS };
+/* Announcements are heard with one socket for each interface and family (ARP, neighbour
+ * advertisements). A router whose addresses need more goes by its successor's advert. */
+#define ENGINE_EARS_MAX 8
 
 /* Hears the announcements of one interface and family, while somebody watches. */
 struct engine_listener {
@@ -98,7 +99,7 @@ struct engine_router {
 	struct engine_held held[ENGINE_HELD_MAX];
 	int held_count;
 	uint64_t renewed_us;
-	struct engine_listener *watches[ENGINE_EARS]; /* NULL: not watching */
+	struct engine_listener *watches[ENGINE_EARS_MAX]; /* NULL: not watching */
 
 	/* What befell while actions were carried out; told to the core after them. */
 	bool stepping, send_failed, hold_failed, address_lost, announced;

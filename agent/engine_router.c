@@ -33,9 +33,9 @@ static uint64_t now_us(const struct engine_router *router)
 static void add_vips(const struct conf_vrrp *v, bool link_local, struct vrrp_wire_conf *wire)
 {
 	for (int i = 0; i < v->vips_count; i++)
-		if (v->vips[i].addr.family == v->family &&
-		    ip_is_link_local(&v->vips[i].addr) == link_local)
-			wire->vips[wire->vips_count++] = v->vips[i].addr;
+		if (!v->vips[i].excluded && v->vips[i].prefix.addr.family == v->family &&
+		    ip_is_link_local(&v->vips[i].prefix.addr) == link_local)
+			wire->vips[wire->vips_count++] = v->vips[i].prefix.addr;
 }
 
 static void make_wire(const struct agent_snapshot *snapshot, const struct conf_vrrp *v,
@@ -604,6 +604,17 @@ void engine_router_start(struct engine_router *router, const struct agent_record
 	}
 }
 
+/* Not the label, the scope and the broadcast address: they are given when the address is added. */
+static bool same_vip(const struct conf_vrrp *a_of, const struct conf_vip *a,
+		     const struct conf_vrrp *b_of, const struct conf_vip *b, int self)
+{
+	const char *a_dev = conf_vip_interface(a_of, a, self);
+	const char *b_dev = conf_vip_interface(b_of, b, self);
+
+	return ip_equal(&a->prefix.addr, &b->prefix.addr) && a->excluded == b->excluded && a_dev &&
+	       b_dev && !strcmp(a_dev, b_dev);
+}
+
 void engine_router_reload(struct engine_router *router, struct agent_snapshot *snapshot, int place)
 {
 	const struct conf_vrrp *before = router->conf;
@@ -616,7 +627,8 @@ void engine_router_reload(struct engine_router *router, struct agent_snapshot *s
 	router->conf = &conf_of(snapshot)->vrrps[place];
 	vips_changed = before->vips_count != router->conf->vips_count;
 	for (int i = 0; i < before->vips_count && !vips_changed; i++)
-		vips_changed = !ip_equal(&before->vips[i].addr, &router->conf->vips[i].addr);
+		vips_changed = !same_vip(before, &before->vips[i], router->conf,
+					 &router->conf->vips[i], router->wire.self);
 	make_wire(snapshot, router->conf, &router->wire);
 	router->wire.nodes[router->wire.self] = source;
 	tell_conf(router, vips_changed);

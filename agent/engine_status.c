@@ -165,7 +165,7 @@ static json_t *instance(const struct engine_router *router)
 	json_t *addresses = json_array(), *object;
 
 	for (int i = 0; i < v->vips_count; i++)
-		json_array_append_new(addresses, prefix(&v->vips[i]));
+		json_array_append_new(addresses, prefix(&v->vips[i].prefix));
 	object = json_pack("{s:s s:s s:s s:o s:i s:s s:i s:b s:i s:i s:b s:b s:o s:o}", "name",
 			   v->name, "state", vrrp_fsm_state_name(router->fsm.state), "cause",
 			   vrrp_fsm_cause_name(router->fsm.cause), "since_us",

@@ -29,36 +29,64 @@ static struct engine_held *find_held(struct engine_router *router, const struct 
 	return NULL;
 }
 
-static bool is_wanted(const struct engine_router *router, const struct ip_addr *addr)
+static const struct conf_vip *find_vip(const struct conf_vrrp *v, const struct ip_addr *addr)
 {
-	for (int i = 0; i < router->conf->vips_count; i++)
-		if (ip_equal(&router->conf->vips[i].addr, addr))
-			return true;
-	return false;
+	for (int i = 0; i < v->vips_count; i++)
+		if (ip_equal(&v->vips[i].prefix.addr, addr))
+			return &v->vips[i];
+	return NULL;
+}
+
+/* Where vip lives; 0: there is no such interface. */
+static int ifindex_of(const struct engine_router *router, const struct conf_vip *vip)
+{
+	const char *name = conf_vip_interface(router->conf, vip, router->wire.self);
+	const struct netmon_link *link;
+
+	if (!vip->devs || !name)
+		return router->ifindex;
+	link = netmon_link_by_name(router->engine->netmon, name);
+	return link ? link->ifindex : 0;
+}
+
+static bool is_wanted(const struct engine_router *router, const struct engine_held *held)
+{
+	const struct conf_vip *vip = find_vip(router->conf, &held->prefix.addr);
+
+	return vip && ifindex_of(router, vip) == held->ifindex;
+}
+
+static struct address_options options_of(const struct conf_vip *vip)
+{
+	struct address_options options = {.scope = vip->scope, .broadcast = vip->broadcast};
+
+	memcpy(options.label, vip->label, sizeof options.label);
+	return options;
 }
 
 /* By the newest file, which the router itself may not have been told of yet. */
-static bool will_want(const struct engine_router *router, const struct ip_addr *addr)
+static bool will_want(const struct engine_router *router, const struct engine_held *held)
 {
 	const struct agent_snapshot *newest = router->engine->snapshot;
 	int place = conf_vrrp_index(newest->conf.conf, router->conf->name);
 	const struct conf_vrrp *v;
+	const struct conf_vip *vip;
+	const struct netmon_link *link;
 
 	if (place < 0 || !engine_router_is(router, newest, place))
 		return false;
 	v = &newest->conf.conf->vrrps[place];
-	for (int i = 0; i < v->vips_count; i++)
-		if (ip_equal(&v->vips[i].addr, addr))
-			return true;
-	return false;
+	vip = find_vip(v, &held->prefix.addr);
+	link = netmon_link_by_index(router->engine->netmon, held->ifindex);
+	return vip && link && !strcmp(conf_vip_interface(v, vip, router->wire.self), link->name);
 }
 
 /* Another router that holds its addresses, this one among them: a reload moved it there. */
-static struct engine_router *heir_of(const struct engine_router *router, const struct ip_addr *addr)
+static struct engine_router *heir_of(const struct engine_router *router,
+				     const struct engine_held *held)
 {
 	for (struct engine_router *other = router->engine->routers; other; other = other->next)
-		if (other != router && other->ifindex == router->ifindex &&
-		    vrrp_fsm_holds(&other->fsm) && will_want(other, addr))
+		if (other != router && vrrp_fsm_holds(&other->fsm) && will_want(other, held))
 			return other;
 	return NULL;
 }
@@ -77,54 +105,59 @@ static void append(struct engine_router *router, int ifindex, const struct ip_pr
 
 /* As a host's own address where the interface has the subnet: a service address that became the
  * subnet's primary one would take the node's own with it when it goes. */
-static void choose_prefix(const struct engine_router *router, const struct ip_prefix *wanted,
-			  struct ip_prefix *ret_prefix)
+static void choose_prefix(const struct engine_router *router, int ifindex,
+			  const struct ip_prefix *wanted, struct ip_prefix *ret_prefix)
 {
 	*ret_prefix = *wanted;
-	if (netmon_has_subnet(router->engine->netmon, router->ifindex, &wanted->addr))
+	if (netmon_has_subnet(router->engine->netmon, ifindex, &wanted->addr))
 		ret_prefix->prefix_len = (uint8_t)(ip_size(&wanted->addr) * 8);
 }
 
-static int hold_one(struct engine_router *router, const struct ip_prefix *wanted)
+static int hold_one(struct engine_router *router, const struct conf_vip *vip)
 {
 	struct engine *engine = router->engine;
+	const struct ip_prefix *wanted = &vip->prefix;
+	const char *interface = conf_vip_interface(router->conf, vip, router->wire.self);
+	const int ifindex = ifindex_of(router, vip);
+	const struct address_options options = options_of(vip);
 	const struct netmon_address *there =
-		netmon_address_find(engine->netmon, router->ifindex, &wanted->addr);
+		ifindex ? netmon_address_find(engine->netmon, ifindex, &wanted->addr) : NULL;
 	struct engine_held *held = find_held(router, &wanted->addr);
 	struct ip_prefix prefix;
 	char text[IP_TEXT_MAX];
 	int error;
 
-	if (held && there)
+	if (held && there && held->ifindex == ifindex)
 		return 0;
+	if (held && held->ifindex != ifindex)
+		held = NULL; /* it stays where it is until this one is there */
 	if (there && there->protocol == ADDRESS_PROTOCOL) {
 		/* Ours, from another router of this agent. */
-		append(router, router->ifindex, &there->prefix, true);
+		append(router, ifindex, &there->prefix, true);
 		return 0;
 	}
 	if (there) {
 		log_notice("%s: %s is already on %s and not ours: it is left alone",
-			   router->conf->name, ip_format(&wanted->addr, text),
-			   router->conf->interfaces[router->snapshot->conf.conf->self]);
-		append(router, router->ifindex, &there->prefix, false);
+			   router->conf->name, ip_format(&wanted->addr, text), interface);
+		append(router, ifindex, &there->prefix, false);
 		return 0;
 	}
-	choose_prefix(router, wanted, &prefix);
-	error = address_add(engine->addresses, router->ifindex, &prefix, lease_s(router));
+	choose_prefix(router, ifindex, wanted, &prefix);
+	error = !ifindex ? -ENODEV
+			 : address_add(engine->addresses, ifindex, &prefix, &options,
+				       lease_s(router));
 	if (error == -EEXIST)
-		error = address_renew(engine->addresses, router->ifindex, &prefix, lease_s(router));
+		error = address_renew(engine->addresses, ifindex, &prefix, &options,
+				      lease_s(router));
 	if (error) {
 		log_err("%s: %s cannot be added to %s: %s", router->conf->name,
-			ip_format(&wanted->addr, text),
-			router->conf->interfaces[router->snapshot->conf.conf->self],
-			strerror(-error));
+			ip_format(&wanted->addr, text), interface, strerror(-error));
 		return error;
 	}
 	if (held)
-		*held = (struct engine_held){
-			.ifindex = router->ifindex, .prefix = prefix, .ours = true};
+		*held = (struct engine_held){.ifindex = ifindex, .prefix = prefix, .ours = true};
 	else
-		append(router, router->ifindex, &prefix, true);
+		append(router, ifindex, &prefix, true);
 	router->record_due = true;
 	/* With this one the interface has the subnet: the next one of it needs no more. */
 	if (prefix.prefix_len < ip_size(&prefix.addr) * 8)
@@ -137,20 +170,22 @@ static int hold_one(struct engine_router *router, const struct ip_prefix *wanted
 static void refit(struct engine_router *router)
 {
 	for (int i = 0; i < router->conf->vips_count; i++) {
-		struct engine_held *held = find_held(router, &router->conf->vips[i].addr);
+		const struct conf_vip *vip = &router->conf->vips[i];
+		const struct address_options options = options_of(vip);
+		struct engine_held *held = find_held(router, &vip->prefix.addr);
 		struct ip_prefix prefix, before;
 
 		if (!held || !held->ours)
 			continue;
-		choose_prefix(router, &router->conf->vips[i], &prefix);
+		choose_prefix(router, held->ifindex, &vip->prefix, &prefix);
 		if (prefix.prefix_len >= held->prefix.prefix_len ||
-		    address_add(router->engine->addresses, router->ifindex, &prefix,
+		    address_add(router->engine->addresses, held->ifindex, &prefix, &options,
 				lease_s(router)))
 			continue;
 		before = held->prefix;
 		held->prefix = prefix;
 		router->record_due = true;
-		(void)address_remove(router->engine->addresses, router->ifindex, &before);
+		(void)address_remove(router->engine->addresses, held->ifindex, &before);
 		netmon_catch_up(router->engine->netmon);
 	}
 }
@@ -158,7 +193,7 @@ static void refit(struct engine_router *router)
 static void remove_one(struct engine_router *router, int at)
 {
 	struct engine_held held = router->held[at];
-	struct engine_router *heir = heir_of(router, &held.prefix.addr);
+	struct engine_router *heir = heir_of(router, &held);
 	char text[IP_TEXT_MAX];
 	int error;
 
@@ -190,8 +225,7 @@ void engine_vips_hold(struct engine_router *router)
 		if (hold_one(router, &router->conf->vips[i]))
 			failed++;
 	for (int i = router->held_count - 1; i >= 0; i--)
-		if (!is_wanted(router, &router->held[i].prefix.addr) ||
-		    router->held[i].ifindex != router->ifindex)
+		if (!is_wanted(router, &router->held[i]))
 			remove_one(router, i);
 	router->renewed_us = loop_now_us(router->engine->loop);
 	if (failed)
@@ -209,18 +243,20 @@ void engine_vips_release(struct engine_router *router)
 
 void engine_vips_announce(struct engine_router *router)
 {
-	if (!router->has_mac)
-		return; /* not Ethernet: nobody asks who has an address */
 	for (int i = 0; i < router->held_count; i++) {
+		const struct engine_held *held = &router->held[i];
+		const struct netmon_link *link =
+			netmon_link_by_index(router->engine->netmon, held->ifindex);
 		int error;
 
-		if (!is_wanted(router, &router->held[i].prefix.addr))
+		/* Where there is no Ethernet, nobody asks who has an address. */
+		if (!link || !link->has_mac || !is_wanted(router, held))
 			continue;
-		error = announce_send(router->engine->announce_fd, router->ifindex, router->mac,
-				      &router->held[i].prefix.addr);
+		error = announce_send(router->engine->announce_fd, link->ifindex, link->mac,
+				      &held->prefix.addr);
 		if (error) {
-			log_warn("%s: its addresses cannot be announced: %s", router->conf->name,
-				 strerror(-error));
+			log_warn("%s: its addresses cannot be announced on %s: %s",
+				 router->conf->name, link->name, strerror(-error));
 			return;
 		}
 	}
@@ -262,7 +298,7 @@ static void on_announcement(void *ctx, int fd, uint32_t events)
 		if (error)
 			break;
 		for (struct engine_router *router = engine->routers; router; router = router->next)
-			for (int ear = 0; ear < ENGINE_EARS; ear++)
+			for (int ear = 0; ear < ENGINE_EARS_MAX; ear++)
 				if (router->watches[ear] == listener)
 					hear(router, &addr);
 	}
@@ -303,22 +339,34 @@ static int listener_on(struct engine *engine, int ifindex, enum ip_family family
 	return 0;
 }
 
-/* Opens one ear; watches[ear] then says whose. */
-static int watch_family(struct engine_router *router, enum engine_ear ear)
+/* Opens an ear for where held lives, unless one is open. */
+static int watch_one(struct engine_router *router, const struct engine_held *held)
 {
-	const enum ip_family family = ear == ENGINE_EAR_V6 ? IP_V6 : IP_V4;
+	const struct netmon_link *link =
+		netmon_link_by_index(router->engine->netmon, held->ifindex);
 	struct engine_listener *listener;
 	struct ip_addr old;
-	int error = listener_on(router->engine, router->ifindex, family, &listener);
+	int ear = 0;
+	int error = link && link->has_mac ? listener_on(router->engine, held->ifindex,
+							held->prefix.addr.family, &listener)
+					  : -ENODEV;
 
 	if (error)
 		return error;
+	for (; ear < ENGINE_EARS_MAX && router->watches[ear]; ear++)
+		if (router->watches[ear] == listener)
+			return 0;
+	if (ear == ENGINE_EARS_MAX)
+		return -ENOSPC;
 	if (!listener->watchers) {
+		uint8_t mac[6];
+
+		memcpy(mac, link->mac, sizeof mac);
 		/* What an earlier watch left unread says nothing of this one. */
-		while ((error = announce_receive(listener->fd, router->mac, &old)) != -EAGAIN)
+		while ((error = announce_receive(listener->fd, mac, &old)) != -EAGAIN)
 			if (error && error != -EBADMSG)
 				break;
-		error = announce_hear(listener->fd, family, true);
+		error = announce_hear(listener->fd, listener->family, true);
 	}
 	if (error)
 		return error;
@@ -329,19 +377,14 @@ static int watch_family(struct engine_router *router, enum engine_ear ear)
 
 void engine_vips_watch(struct engine_router *router)
 {
-	bool wanted[ENGINE_EARS] = {false};
-	int error = router->has_mac ? 0 : -ENODEV;
+	int error = 0;
 
 	engine_vips_unwatch(router);
 	for (int i = 0; i < router->held_count; i++) {
-		const struct ip_addr *addr = &router->held[i].prefix.addr;
-
 		router->held[i].announced = false;
-		wanted[addr->family == IP_V6 ? ENGINE_EAR_V6 : ENGINE_EAR_V4] = true;
+		if (!error)
+			error = watch_one(router, &router->held[i]);
 	}
-	for (int ear = 0; ear < ENGINE_EARS && !error; ear++)
-		if (wanted[ear])
-			error = watch_family(router, (enum engine_ear)ear);
 	if (error)
 		/* The core then goes by the successor's advert. */
 		log_warn("%s: announcements cannot be watched for: %s", router->conf->name,
@@ -350,7 +393,7 @@ void engine_vips_watch(struct engine_router *router)
 
 void engine_vips_unwatch(struct engine_router *router)
 {
-	for (int ear = 0; ear < ENGINE_EARS; ear++) {
+	for (int ear = 0; ear < ENGINE_EARS_MAX; ear++) {
 		struct engine_listener *listener = router->watches[ear];
 
 		router->watches[ear] = NULL;
@@ -369,7 +412,7 @@ void engine_vips_forget(struct engine *engine, int ifindex)
 			continue;
 		}
 		for (struct engine_router *router = engine->routers; router; router = router->next)
-			for (int ear = 0; ear < ENGINE_EARS; ear++)
+			for (int ear = 0; ear < ENGINE_EARS_MAX; ear++)
 				if (router->watches[ear] == listener)
 					router->watches[ear] = NULL;
 		*link = listener->next;
@@ -389,6 +432,9 @@ void engine_vips_renew(struct engine_router *router)
 	router->renewed_us = now_us;
 	for (int i = 0; i < router->held_count; i++) {
 		struct engine_held *held = &router->held[i];
+		const struct conf_vip *vip = find_vip(router->conf, &held->prefix.addr);
+		const struct address_options options =
+			vip ? options_of(vip) : (struct address_options){0};
 		char text[IP_TEXT_MAX];
 		int error;
 
@@ -397,7 +443,7 @@ void engine_vips_renew(struct engine_router *router)
 		    !netmon_address_find(router->engine->netmon, held->ifindex, &held->prefix.addr))
 			continue;
 		error = address_renew(router->engine->addresses, held->ifindex, &held->prefix,
-				      lease);
+				      &options, lease);
 		if (error)
 			log_err("%s: the lease of %s cannot be renewed: %s", router->conf->name,
 				ip_format(&held->prefix.addr, text), strerror(-error));

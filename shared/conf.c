@@ -248,6 +248,8 @@ static void vrrp_release(struct conf_vrrp *vrrp)
 	free(vrrp->name);
 	for (int i = 0; i < CONF_NODES_MAX; i++)
 		free(vrrp->interfaces[i]);
+	for (int i = 0; i < vrrp->vips_count; i++)
+		conf_vip_release(&vrrp->vips[i]);
 	for (int i = 0; i < CONF_HOOKS; i++)
 		conf_command_release(&vrrp->hooks[i]);
 	explicit_bzero(vrrp->auth_data, sizeof vrrp->auth_data);

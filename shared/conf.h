@@ -137,6 +137,16 @@ enum conf_hook {
 	CONF_HOOKS
 };
 
+/* One service address. */
+struct conf_vip {
+	struct ip_prefix prefix;
+	bool excluded;		     /* moves with the others, and is not advertised */
+	char **devs;		     /* by node; NULL: the instance's interface */
+	char label[CONF_IFNAME_BYTES]; /* IPv4; "": the interface's name */
+	uint8_t scope;		     /* IPv4; enum rt_scope_t */
+	struct ip_addr broadcast;    /* IPv4; IP_NONE: none */
+};
+
 struct conf_vrrp {
 	char *name;
 	char *interfaces[CONF_NODES_MAX];     /* by node; one name for all fills every place */
@@ -154,7 +164,7 @@ struct conf_vrrp {
 	enum ip_family family;		      /* of the sources, and so of what is advertised */
 	bool auth_pass;
 	uint8_t auth_data[8];		      /* zero padded, as on the wire */
-	struct ip_prefix vips[CONF_VIPS_MAX];
+	struct conf_vip vips[CONF_VIPS_MAX];
 	int vips_count;
 	struct conf_track tracks[CONF_TRACKS_MAX];
 	int tracks_count;
@@ -244,6 +254,8 @@ int conf_check_index(const struct conf *conf, const char *name);  /* -1: none */
 int conf_vrrp_index(const struct conf *conf, const char *name);
 int conf_mirror_index(const struct conf *conf, const char *name);
 int conf_node_index(const struct conf *conf, const char *name);
+/* Where vip lives on a node; NULL: the node takes no part. */
+const char *conf_vip_interface(const struct conf_vrrp *vrrp, const struct conf_vip *vip, int node);
 
 /* Is there anything for a prober to do? */
 bool conf_wants_prober(const struct conf *conf);

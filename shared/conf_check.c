@@ -82,19 +82,22 @@ void conf_check_release(struct conf_check *check)
 	conf_probe_release(&check->probe);
 }
 
-void conf_read_interfaces(const struct conf_scope *scope, const struct conf *conf,
+void conf_read_interfaces(const struct conf_scope *scope, const char *name, const struct conf *conf,
 			  const int *needed, char *interfaces[CONF_NODES_MAX])
 {
-	static const char example[] = "interface = \"eth0\"; or interface = { web1 = \"eth0\"; };";
-	config_setting_t *setting = conf_get(scope, "interface");
+	char example[96], shortest[48];
+	config_setting_t *setting = conf_get(scope, name);
 	config_setting_t *by_node[CONF_NODES_MAX];
 	bool same = setting && config_setting_type(setting) == CONFIG_TYPE_STRING;
 
+	snprintf(example, sizeof example, "%s = \"eth0\"; or %s = { web1 = \"eth0\"; };", name,
+		 name);
+	snprintf(shortest, sizeof shortest, "%s = \"eth0\";", name);
 	if (!setting) {
-		conf_required(scope, "interface", "interface = \"eth0\";");
+		conf_required(scope, name, shortest);
 		return;
 	}
-	if (!same && !conf_read_per_node(scope, "interface", conf, example, by_node))
+	if (!same && !conf_read_per_node(scope, name, conf, example, by_node))
 		return;
 	for (int i = 0; i < conf->nodes_count; i++) {
 		config_setting_t *value = same ? setting : by_node[i];
@@ -102,19 +105,19 @@ void conf_read_interfaces(const struct conf_scope *scope, const struct conf *con
 
 		if (!value) {
 			if (!needed || needed[i] > 0)
-				conf_error(scope, "interface",
+				conf_error(scope, name,
 					   conf_say("names none for node %s", conf->nodes[i].name),
 					   conf_say("add %s = \"eth0\";", conf->nodes[i].name));
 			continue;
 		}
 		if (config_setting_type(value) != CONFIG_TYPE_STRING) {
-			conf_wrong_type(scope, "interface", value, "text", example);
+			conf_wrong_type(scope, name, value, "text", example);
 			continue;
 		}
 		text = config_setting_get_string(value);
 		if (text[0] == '\0' || strlen(text) >= CONF_IFNAME_BYTES ||
 		    strpbrk(text, "/ \t:") || strcmp(text, ".") == 0 || strcmp(text, "..") == 0) {
-			conf_error(scope, "interface",
+			conf_error(scope, name,
 				   conf_say("\"%.80s\" is not the name of an interface", text),
 				   conf_say("`ip link` shows them; they have 1 to %d characters",
 					    CONF_IFNAME_BYTES - 1));
@@ -260,7 +263,7 @@ void conf_read_checks(const struct conf_scope *top, struct conf *conf)
 		conf_read_probe(&scope, &check->probe);
 		conf_read_command(&scope, "script", &check->script);
 		if (check->kind == CONF_CHECK_INTERFACE)
-			conf_read_interfaces(&scope, conf, NULL, check->interfaces);
+			conf_read_interfaces(&scope, "interface", conf, NULL, check->interfaces);
 		conf_read_path(&scope, "file", &check->file);
 		if (check->kind == CONF_CHECK_FILE)
 			check->weight = 1; /* as keepalived has it */

@@ -98,14 +98,22 @@ static int prefix_length(const struct sockaddr *mask)
 	return length;
 }
 
-static void check_vips(struct host *host, const struct conf_vrrp *vrrp, const char *interface)
+static void check_vips(struct host *host, const struct conf_vrrp *vrrp)
 {
 	char text[IP_TEXT_MAX];
 
 	for (int v = 0; v < vrrp->vips_count; v++) {
-		const struct ip_addr *vip = &vrrp->vips[v].addr;
+		const struct ip_addr *vip = &vrrp->vips[v].prefix.addr;
+		const char *interface = conf_vip_interface(vrrp, &vrrp->vips[v], host->conf->self);
 		bool any = false, inside = false, broadcast = false;
 
+		if (!interface)
+			continue;
+		if (if_nametoindex(interface) == 0 && vrrp->vips[v].devs)
+			warn(host, vrrp->line, "vrrp", vrrp->name, "virtual_ipaddress",
+			     conf_say("there is no interface %s on this host", interface),
+			     conf_say("`ip link` shows what there is; without it the instance "
+				      "cannot take its addresses"));
 		for (const struct ifaddrs *at = host->addrs; at; at = at->ifa_next) {
 			struct ip_prefix subnet;
 			struct ip_addr brd;
@@ -159,7 +167,7 @@ static void check_vrrp(struct host *host, const struct conf_vrrp *vrrp)
 		     conf_say("`ip link` shows what there is; the instance waits for it"));
 		return;
 	}
-	check_vips(host, vrrp, interface);
+	check_vips(host, vrrp);
 	if (source->family == IP_NONE)
 		return;
 	for (const struct ifaddrs *at = host->addrs; at && !here; at = at->ifa_next) {

@@ -104,8 +104,9 @@ void conf_command_release(struct conf_command *command);
 void conf_check_release(struct conf_check *check);
 /* A name for all nodes, or one for each: fills interfaces; needed says which nodes must have one
  * (NULL: all). */
-void conf_read_interfaces(const struct conf_scope *scope, const struct conf *conf,
-			  const int *needed, char *interfaces[CONF_NODES_MAX]);
+void conf_read_interfaces(const struct conf_scope *scope, const char *name,
+			  const struct conf *conf, const int *needed,
+			  char *interfaces[CONF_NODES_MAX]);
 bool conf_name_is_good(const char *name);
 /* NULL if path is absolute and in normal form, otherwise what is wrong with it. */
 const char *conf_path_fault(const char *path);
@@ -123,6 +124,9 @@ void conf_link_checks(const struct conf_scope *top, struct conf *conf);
 /* tcp, or http and what belongs to it; neither is there: the probe stays empty. */
 void conf_read_probe(const struct conf_scope *scope, struct conf_probe *ret_probe);
 void conf_probe_release(struct conf_probe *probe);
+void conf_read_vips(const struct conf_scope *scope, const struct conf *conf,
+		    struct conf_vrrp *vrrp);
+void conf_vip_release(struct conf_vip *vip);
 void conf_read_vrrps(const struct conf_scope *top, struct conf *conf);
 void conf_read_mirrors(const struct conf_scope *top, struct conf *conf);
 void conf_rules(struct conf_reader *reader, const struct conf *conf);

@@ -141,7 +141,7 @@ static void rules_vrrp_alone(struct conf_reader *reader, const struct conf *conf
 	for (int i = 0; i < vrrp->tracks_count; i++)
 		rule_weight(reader, conf, vrrp, &vrrp->tracks[i]);
 	for (int v = 0; v < vrrp->vips_count; v++) {
-		const struct ip_prefix *vip = &vrrp->vips[v];
+		const struct ip_prefix *vip = &vrrp->vips[v].prefix;
 		ip_format(&vip->addr, text);
 		for (int n = 0; n < conf->nodes_count; n++)
 			if (ip_equal(&vip->addr, &conf->nodes[n].address) &&
@@ -190,11 +190,11 @@ static void rules_vrrp_pair(struct conf_reader *reader, const struct conf *conf,
 	}
 	for (int v = 0; v < b->vips_count; v++)
 		for (int w = 0; w < a->vips_count; w++)
-			if (ip_equal(&a->vips[w].addr, &b->vips[v].addr))
+			if (ip_equal(&a->vips[w].prefix.addr, &b->vips[v].prefix.addr))
 				add(reader, CONF_ERROR, b->line, "vrrp", b->name,
 				    "virtual_ipaddress",
 				    conf_say("%s stands in %s already",
-					     ip_format(&b->vips[v].addr, text),
+					     ip_format(&b->vips[v].prefix.addr, text),
 					     a->name ? a->name : "another"),
 				    conf_say("an address belongs to one instance"));
 }

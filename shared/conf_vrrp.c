@@ -14,33 +14,13 @@
 #define ADVERT_V3_DEFAULT_US (30u * CENTISECOND_US)
 
 static const char *const known[] = {
-	"name",
-	"interface",
-	"virtual_router_id",
-	"version",
-	"priority",
-	"advert_int",
-	"nopreempt",
-	"preempt_delay",
-	"stop_wait",
-	"multicast",
-	"mcast_src_ip",
-	"unicast_src_ip",
-	"auth_type",
-	"auth_pass",
-	"virtual_ipaddress",
-	"track",
-	"min_ttl",
-	"garp_master_delay",
-	"garp_master_refresh",
-	"notify_master",
-	"notify_backup",
-	"notify_fault",
-	"notify_stop",
-	"notify",
-	"notify_timeout",
-	"notify_user",
-	NULL,
+	"name",		 "interface",	   "virtual_router_id", "version",
+	"priority",	 "advert_int",	   "nopreempt",		"preempt_delay",
+	"stop_wait",	 "multicast",	   "mcast_src_ip",	"unicast_src_ip",
+	"auth_type",	 "auth_pass",	   "virtual_ipaddress", "virtual_ipaddress_excluded",
+	"track",	 "min_ttl",	   "garp_master_delay", "garp_master_refresh",
+	"notify_master", "notify_backup",  "notify_fault",	"notify_stop",
+	"notify",	 "notify_timeout", "notify_user",	NULL,
 };
 
 /* Words of keepalived whose meaning has another place here. */
@@ -244,94 +224,6 @@ static void read_auth(const struct conf_scope *scope, struct conf_vrrp *vrrp)
 	free(type);
 }
 
-/* An address that no host can serve, by itself or within its own prefix; NULL if it is fine. */
-static const char *vip_fault(const struct ip_addr *addr)
-{
-	static const uint8_t zeros[16];
-
-	if (addr->family == IP_V6) {
-		if (addr->bytes[0] == 0xff)
-			return "is a multicast address";
-		if (memcmp(addr->bytes, zeros, 15) == 0 && addr->bytes[15] <= 1)
-			return addr->bytes[15] ? "is a loopback address"
-					       : "is not an address of a host";
-		if (memcmp(addr->bytes, zeros, 10) == 0 && addr->bytes[10] == 0xff &&
-		    addr->bytes[11] == 0xff)
-			return "is an IPv4 address in IPv6's clothes";
-		return NULL;
-	}
-	if (addr->bytes[0] == 0)
-		return "is not an address of a host";
-	if (addr->bytes[0] == 127)
-		return "is a loopback address";
-	if (addr->bytes[0] >= 240)
-		return "is not an address of a host";
-	if (addr->bytes[0] >= 224)
-		return "is a multicast address";
-	return NULL;
-}
-
-static void read_vips(const struct conf_scope *scope, struct conf_vrrp *vrrp)
-{
-	static const char example[] = "virtual_ipaddress = [ \"198.51.100.200/24\" ];";
-	config_setting_t *list;
-	bool advertised = false;
-
-	if (!conf_get(scope, "virtual_ipaddress")) {
-		conf_required(scope, "virtual_ipaddress", example);
-		return;
-	}
-	list = conf_read_list(scope, "virtual_ipaddress", CONF_VIPS_MAX, example);
-	for (int i = 0; list && i < config_setting_length(list); i++) {
-		config_setting_t *value = config_setting_get_elem(list, (unsigned)i);
-		struct ip_prefix vip;
-		const char *text, *fault;
-		bool twice = false;
-
-		if (config_setting_type(value) != CONFIG_TYPE_STRING) {
-			conf_wrong_type(scope, "virtual_ipaddress", value, "text", example);
-			continue;
-		}
-		text = config_setting_get_string(value);
-		if (!ip_parse_prefix(text, &vip)) {
-			conf_error(
-				scope, "virtual_ipaddress",
-				conf_say("\"%.80s\" is not an address with a prefix length", text),
-				strpbrk(text, " \t")
-					? conf_say("write the address and the prefix length alone, "
-						   "as in \"198.51.100.200/24\"")
-					: conf_say("write one such as \"198.51.100.200/24\""));
-			continue;
-		}
-		fault = vip_fault(&vip.addr);
-		if (fault || vip.prefix_len == 0) {
-			conf_error(scope, "virtual_ipaddress",
-				   conf_say("\"%.80s\" %s", text,
-					    fault ? fault : "has the prefix length 0"),
-				   conf_say("write a free address of the interface's subnet"));
-			continue;
-		}
-		for (int k = 0; k < vrrp->vips_count; k++)
-			twice |= ip_equal(&vrrp->vips[k].addr, &vip.addr);
-		if (twice) {
-			conf_error(scope, "virtual_ipaddress",
-				   conf_say("\"%.80s\" stands twice", text),
-				   conf_say("keep one of the two"));
-			continue;
-		}
-		vrrp->vips[vrrp->vips_count++] = vip;
-		advertised |= vip.addr.family == vrrp->family;
-	}
-	if (vrrp->vips_count > 0 && !advertised)
-		conf_error(scope, "virtual_ipaddress",
-			   conf_say("names no IPv%d address, and the adverts, which go over IPv%d, "
-				    "can name no other",
-				    vrrp->family, vrrp->family),
-			   conf_say("add one, or have the adverts go over IPv%d with %s",
-				    vrrp->family == IP_V4 ? 6 : 4,
-				    vrrp->multicast ? "mcast_src_ip" : "unicast_src_ip"));
-}
-
 /* What a word of `track` says beyond the check's name. */
 struct track_words {
 	bool weighted, turned;
@@ -505,7 +397,7 @@ void conf_read_vrrps(const struct conf_scope *top, struct conf *conf)
 		conf_read_int(&scope, "virtual_router_id", 1, 255, &vrrp->vrid);
 		conf_read_int(&scope, "version", 2, 3, &vrrp->version);
 		read_priorities(&scope, conf, vrrp);
-		conf_read_interfaces(&scope, conf, vrrp->priorities, vrrp->interfaces);
+		conf_read_interfaces(&scope, "interface", conf, vrrp->priorities, vrrp->interfaces);
 		read_advert_int(&scope, vrrp);
 		conf_read_bool(&scope, "nopreempt", &vrrp->nopreempt);
 		conf_read_duration(&scope, "preempt_delay", 0, 1000ull * SECOND_US,
@@ -514,7 +406,7 @@ void conf_read_vrrps(const struct conf_scope *top, struct conf *conf)
 		conf_read_bool(&scope, "multicast", &vrrp->multicast);
 		read_sources(&scope, conf, vrrp);
 		read_auth(&scope, vrrp);
-		read_vips(&scope, vrrp);
+		conf_read_vips(&scope, conf, vrrp);
 		read_tracks(&scope, conf, vrrp);
 		conf_read_int(&scope, "min_ttl", 1, 255, &vrrp->ttl_min);
 		conf_read_duration(&scope, "garp_master_delay", 0, 3600ull * SECOND_US,

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The addresses themselves: what the kernel, a cable or an administrator does to them."""
+import json
 import re
 
 from lab import Capture, Lab, Probe, check, figure, test, wait_for
-from pairs import VIP, VIP6, router, start_pair, tandem_conf, wait_state
+from pairs import VIP, VIP2, VIP6, router, start_pair, tandem_conf, wait_state
 
 
 @test()
@@ -97,3 +98,47 @@ def a_pair_speaks_over_ipv6_as_soon_as_its_link_local_addresses_are_ready():
         wait_state(lab["web2"], "BACKUP")
         next(r for r in lab["web1"].started if r.name == "agent").kill_all()
         lab.wait_holder("web2", VIP6)
+
+
+@test()
+def addresses_with_an_interface_of_their_own_and_addresses_that_are_not_advertised_move_along():
+    with Lab() as lab:
+        web1, web2 = lab.nodes
+        for node in lab.nodes:
+            node.ip("link add name inner0 type veth peer name inner1", "link set inner0 up",
+                    "link set inner1 up")
+        other = "203.0.113.200"
+        plain = tandem_conf(lab, [router(
+            nopreempt="true", virtual_ipaddress_excluded=f'[ "{VIP2}/24", "{VIP6}/64" ]')])
+        grouped = plain.replace(f'virtual_ipaddress = [ "{VIP}/24" ]', f"""virtual_ipaddress = (
+            "{VIP}/24", {{ address = "{other}/24"; dev = "inner0"; label = "inner0:v";
+                           scope = "link"; broadcast = "+"; }} )""")
+        check(grouped != plain, "the file is not the one that is meant")
+        start_pair(lab, grouped, nginx=False)
+        capture = Capture(lab)
+        for vip in (VIP, VIP2, VIP6, other):
+            lab.wait_holder("web1", vip)
+        found = [a for link in json.loads(web1.run("ip", "-j", "address", "show", "dev", "inner0"))
+                 for a in link["addr_info"] if a["local"] == other]
+        check(len(found) == 1 and found[0]["label"] == "inner0:v" and
+              found[0]["scope"] == "link" and found[0]["broadcast"] == "203.0.113.255" and
+              found[0]["prefixlen"] == 24, f"on inner0: {found}")
+
+        next(r for r in web1.started if r.name == "agent").stop()
+        for vip in (VIP, VIP2, VIP6, other):
+            lab.wait_holder("web2", vip)
+        capture.stop()
+        counts = {count for count, in capture.packets("vrrp", "vrrp.addr_count")}
+        check(counts == {"2"}, f"adverts name {counts} addresses instead of 2")
+
+        # A reload takes it from one interface to the other, and then away, with no other state.
+        for text, wanted in ((grouped.replace("inner0", "eth0"), True), (plain, False)):
+            web2.configure(text)
+            web2.run("tandem", "reload")
+            wait_for(f"{other} is where the file says", lambda want=wanted: (
+                other in web2.run("ip", "address", "show", "dev", "eth0")) == want)
+            check(other not in web2.run("ip", "address", "show", "dev", "inner0"), "still there")
+        check(web2.instance()["state"] == "MASTER" and web2.has(VIP), "the reload moved the rest")
+        next(r for r in web2.started if r.name == "agent").kill_all()
+        for vip in (VIP, VIP2, VIP6):
+            wait_for(f"{vip} expires", lambda gone=vip: not web2.has(gone), timeout=20)

@@ -87,9 +87,9 @@ static void an_ordinary_file_is_read_as_it_is_meant(void **state)
 	assert_true(v->auth_pass);
 	assert_memory_equal(v->auth_data, "1111\0\0\0\0", 8);
 	assert_int_equal(v->vips_count, 2);
-	assert_int_equal(v->vips[0].prefix_len, 24);
-	assert_int_equal(v->vips[1].prefix_len, 32);
-	assert_string_equal(ip_format(&v->vips[1].addr, ip), "203.0.113.9");
+	assert_int_equal(v->vips[0].prefix.prefix_len, 24);
+	assert_int_equal(v->vips[1].prefix.prefix_len, 32);
+	assert_string_equal(ip_format(&v->vips[1].prefix.addr, ip), "203.0.113.9");
 	assert_int_equal(v->tracks_count, 2);
 	assert_int_equal(v->tracks[0].weight, -20);
 	assert_int_equal(v->tracks[1].check, 1);
@@ -284,10 +284,40 @@ static void adverts_go_over_the_family_of_their_source(void **state)
 		c = parse_good(text, NULL);
 		assert_int_equal(c->vrrps[0].family, cases[i].family);
 		assert_int_equal(c->vrrps[0].vips_count, 3);
-		assert_int_equal(c->vrrps[0].vips[1].addr.family, IP_V6);
-		assert_int_equal(c->vrrps[0].vips[1].prefix_len, 64);
+		assert_int_equal(c->vrrps[0].vips[1].prefix.addr.family, IP_V6);
+		assert_int_equal(c->vrrps[0].vips[1].prefix.prefix_len, 64);
 		conf_free(c);
 	}
+}
+
+static void an_address_has_an_interface_a_label_a_scope_and_a_broadcast_address(void **state)
+{
+	struct conf *c = parse_good(
+		HEAD "vrrp = ( { name = \"V\"; interface = \"eth0\"; virtual_router_id = 1;"
+		     " priority = { web1 = 2; web2 = 1; }; virtual_ipaddress = ( "
+		     "\"198.51.100.9/24\", { address = \"203.0.113.77/27\"; label = \"eth1:v\";"
+		     " dev = { web1 = \"eth1\"; web2 = \"ens4\"; }; scope = \"link\";"
+		     " broadcast = \"+\"; }, { address = \"203.0.113.5\"; dev = \"eth2\";"
+		     " broadcast = \"203.0.113.7\"; } );"
+		     " virtual_ipaddress_excluded = [ \"2001:db8::9/64\" ]; } );",
+		NULL);
+	const struct conf_vrrp *v = &c->vrrps[0];
+	char ip[IP_TEXT_MAX];
+
+	(void)state;
+	assert_int_equal(v->vips_count, 4);
+	assert_string_equal(conf_vip_interface(v, &v->vips[0], 1), "eth0");
+	assert_string_equal(conf_vip_interface(v, &v->vips[1], 0), "eth1");
+	assert_string_equal(conf_vip_interface(v, &v->vips[1], 1), "ens4");
+	assert_string_equal(conf_vip_interface(v, &v->vips[2], 1), "eth2");
+	assert_string_equal(v->vips[1].label, "eth1:v");
+	assert_int_equal(v->vips[1].scope, 253);
+	assert_string_equal(ip_format(&v->vips[1].broadcast, ip), "203.0.113.95");
+	assert_string_equal(ip_format(&v->vips[2].broadcast, ip), "203.0.113.7");
+	assert_int_equal(v->vips[0].broadcast.family, IP_NONE);
+	assert_false(v->vips[2].excluded);
+	assert_true(v->vips[3].excluded);
+	conf_free(c);
 }
 
 static void a_node_of_priority_zero_takes_no_part(void **state)
@@ -552,6 +582,8 @@ int main(void)
 		cmocka_unit_test(each_kind_of_check_is_read),
 		cmocka_unit_test(pins_are_read_bit_by_bit),
 		cmocka_unit_test(adverts_go_over_the_family_of_their_source),
+		cmocka_unit_test(
+			an_address_has_an_interface_a_label_a_scope_and_a_broadcast_address),
 		cmocka_unit_test(a_node_of_priority_zero_takes_no_part),
 		cmocka_unit_test(a_zero_byte_and_a_file_too_large_are_refused),
 		cmocka_unit_test(the_password_is_in_no_message),

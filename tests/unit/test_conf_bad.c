@@ -379,7 +379,29 @@ static const struct bad {
 	 "f:6: vrrp.V.virtual_ipaddress: \"198.51.100.9/24\" stands twice; keep one of the two\n"
 	 "f:6: vrrp.V.virtual_ipaddress: \"198.51.100.7/24 dev eth0\" is not an address with a "
 	 "prefix "
-	 "length; write the address and the prefix length alone, as in \"198.51.100.200/24\"\n"},
+	 "length; what belongs to it stands apart: ( { address = \"198.51.100.200/24\"; dev = "
+	 "\"eth1\"; } )\n"},
+	{HEAD "vrrp = ( { name = \"V\"; interface = \"eth0\"; virtual_router_id = 1;\n"
+	      "priority = { web1 = 2; web2 = 1; };\n"
+	      "virtual_ipaddress = ( { address = \"198.51.100.9\"; brd = \"+\"; },\n"
+	      "{ address = \"2001:db8::9/64\"; label = \"x\"; },\n"
+	      "{ dev = \"eth1\"; },\n"
+	      "{ address = \"198.51.100.10\"; scope = \"inner\"; label = \"a b\"; },\n"
+	      "{ address = \"198.51.100.11\"; dev = { web1 = \"eth1\"; }; } );\n"
+	      "virtual_ipaddress_excluded = [ \"198.51.100.9/24\" ]; } );",
+	 "f:6: vrrp.V.virtual_ipaddress[0].brd: unknown setting; the setting is called "
+	 "broadcast\n"
+	 "f:7: vrrp.V.virtual_ipaddress[1].label: an IPv6 address has no label; remove it\n"
+	 "f:8: vrrp.V.virtual_ipaddress[2].address: is missing; add address = "
+	 "\"198.51.100.200/24\";\n"
+	 "f:9: vrrp.V.virtual_ipaddress[3].label: \"a b\" is not a label; write 1 to 15 "
+	 "characters such as \"eth0:1\"\n"
+	 "f:9: vrrp.V.virtual_ipaddress[3].scope: \"inner\" is not a scope; write \"global\", "
+	 "\"site\", \"link\" or \"host\"\n"
+	 "f:10: vrrp.V.virtual_ipaddress[4].dev: names none for node web2; add web2 = "
+	 "\"eth0\";\n"
+	 "f:11: vrrp.V.virtual_ipaddress_excluded: \"198.51.100.9/24\" stands twice; keep one of "
+	 "the two\n"},
 	{HEAD
 	 "vrrp = ( { name = \"V\"; interface = \"eth0\"; virtual_router_id = 1;\n"
 	 "priority = { web1 = 2; web2 = 1; }; virtual_ipaddress = [ \"198.51.100.9\" ]; },\n"

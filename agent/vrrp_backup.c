@@ -62,8 +62,7 @@ void vrrp_fsm_judge_master(struct vrrp_fsm *fsm, int node, uint64_t arrival_us, 
 		return;
 	}
 	fsm->take_base_us = VRRP_NEVER_US;
-	if (may && fsm->priority > priority &&
-	    (!fsm->conf.nopreempt || fsm->priority == VRRP_PRIORITY_OWNER)) {
+	if (may && fsm->priority > priority && may_preempt(fsm)) {
 		fsm->preempt_since_us = min_us(fsm->preempt_since_us, since_us);
 		/* Past the delay its adverts no longer re-arm the timer, which so runs out. */
 		if (fsm->now_us >= later(fsm->preempt_since_us, fsm->conf.preempt_delay_us) &&
@@ -135,7 +134,7 @@ static void backup_hears(struct vrrp_fsm *fsm, int node, uint8_t priority, uint6
 	if (master >= 0 && master != node &&
 	    arrival_us < later(fsm->peers[master].heard_us, 3 * fsm->master_int_us) &&
 	    vrrp_fsm_outranks(fsm, fsm->peers[master].priority, master, priority, node)) {
-		if (priority >= fsm->priority || fsm->conf.nopreempt)
+		if (priority >= fsm->priority || fsm->conf.nopreempt || fsm->handed_over)
 			rearm(fsm, node, arrival_us);
 		return;
 	}
@@ -185,7 +184,7 @@ void vrrp_fsm_step_backup(struct vrrp_fsm *fsm, const struct vrrp_event *ev,
 	case VRRP_EV_HEALTH:
 		was_undetermined = fsm->undetermined;
 		vrrp_fsm_note_health(fsm, ev);
-		if (was_undetermined && !fsm->undetermined && fsm->priority == VRRP_PRIORITY_OWNER)
+		if (was_undetermined && !fsm->undetermined && owner(fsm))
 			vrrp_fsm_become_master(fsm, out, VRRP_CAUSE_OWNER, -1);
 		else
 			judge_again(fsm);
@@ -212,6 +211,14 @@ void vrrp_fsm_step_backup(struct vrrp_fsm *fsm, const struct vrrp_event *ev,
 		break;
 	case VRRP_EV_CONF:
 		vrrp_fsm_note_conf(fsm, ev->u.conf.conf);
+		judge_again(fsm);
+		break;
+	case VRRP_EV_HANDOVER:
+		vrrp_fsm_note_handover(fsm, ev);
+		judge_again(fsm);
+		break;
+	case VRRP_EV_MAINTENANCE:
+		vrrp_fsm_note_maintenance(fsm, ev);
 		judge_again(fsm);
 		break;
 	case VRRP_EV_SEND_FAILED: /* of a last priority 0 */

@@ -178,6 +178,12 @@ void vrrp_fsm_become_backup(struct vrrp_fsm *fsm, struct vrrp_actions *out, enum
 {
 	if (vrrp_fsm_holds(fsm))
 		vrrp_fsm_act(out, VRRP_DO_RELEASE);
+	vrrp_fsm_enter_backup(fsm, out, cause, node, down_base_us);
+}
+
+void vrrp_fsm_enter_backup(struct vrrp_fsm *fsm, struct vrrp_actions *out, enum vrrp_cause cause,
+			   int node, uint64_t down_base_us)
+{
 	vrrp_fsm_clear_deadlines(fsm);
 	fsm->resign_again_us = VRRP_NEVER_US;
 	fsm->down_base_us = down_base_us;
@@ -202,7 +208,7 @@ static void begin(struct vrrp_fsm *fsm, struct vrrp_actions *out, enum vrrp_caus
 {
 	if (!fsm->link_up)
 		vrrp_fsm_become_fault(fsm, out, VRRP_CAUSE_LINK_DOWN, VRRP_NEVER_US);
-	else if (fsm->priority == VRRP_PRIORITY_OWNER && !fsm->undetermined)
+	else if (owner(fsm) && !fsm->undetermined)
 		vrrp_fsm_become_master(fsm, out, VRRP_CAUSE_OWNER, -1);
 	else
 		vrrp_fsm_become_backup(fsm, out, cause, -1,
@@ -232,15 +238,32 @@ bool vrrp_fsm_note_health(struct vrrp_fsm *fsm, const struct vrrp_event *ev)
 	if (undetermined && fsm->priority_kept)
 		return false;
 	fsm->priority_kept = false;
-	fsm->priority = ev->u.health.priority;
+	fsm->rank = ev->u.health.priority;
+	fsm->priority = fsm->maintenance ? VRRP_MAINTENANCE_PRIORITY : fsm->rank;
 	return fsm->priority != before;
+}
+
+bool vrrp_fsm_note_maintenance(struct vrrp_fsm *fsm, const struct vrrp_event *ev)
+{
+	const uint8_t before = fsm->priority;
+
+	fsm->maintenance = ev->u.maintenance.on;
+	fsm->priority = fsm->maintenance ? VRRP_MAINTENANCE_PRIORITY : fsm->rank;
+	return fsm->priority != before;
+}
+
+/* Who does not hold the addresses has nothing to hand over; what is lifted is lifted anywhere. */
+void vrrp_fsm_note_handover(struct vrrp_fsm *fsm, const struct vrrp_event *ev)
+{
+	if (ev->u.handover.lift)
+		fsm->handed_over = false;
 }
 
 /* A reload may have moved the nodes' places in the file: what is known follows the address. */
 void vrrp_fsm_note_conf(struct vrrp_fsm *fsm, const struct vrrp_conf *conf)
 {
 	struct vrrp_peer peers[VRRP_NODES_MAX];
-	int master = -1;
+	int master = -1, successor = -1;
 
 	assert(conf->version == fsm->conf.version);
 	assert(conf->nodes_count <= VRRP_NODES_MAX && conf->self < conf->nodes_count);
@@ -252,11 +275,13 @@ void vrrp_fsm_note_conf(struct vrrp_fsm *fsm, const struct vrrp_conf *conf)
 			peers[i] = fsm->peers[j];
 			if (j == fsm->master)
 				master = i;
+			if (j == fsm->successor)
+				successor = i;
 		}
 	}
 	memcpy(fsm->peers, peers, sizeof(peers));
 	fsm->master = master;
-	fsm->successor = -1; /* a matter of milliseconds */
+	fsm->successor = successor;
 	fsm->conf = *conf;
 }
 
@@ -281,6 +306,12 @@ static void step_init(struct vrrp_fsm *fsm, const struct vrrp_event *ev, struct 
 		break;
 	case VRRP_EV_CONF:
 		vrrp_fsm_note_conf(fsm, ev->u.conf.conf);
+		break;
+	case VRRP_EV_HANDOVER:
+		vrrp_fsm_note_handover(fsm, ev);
+		break;
+	case VRRP_EV_MAINTENANCE:
+		vrrp_fsm_note_maintenance(fsm, ev);
 		break;
 	case VRRP_EV_STOP:
 		vrrp_fsm_act(out, VRRP_DO_STOPPED);
@@ -317,6 +348,12 @@ static void step_fault(struct vrrp_fsm *fsm, const struct vrrp_event *ev, struct
 	case VRRP_EV_CONF:
 		vrrp_fsm_note_conf(fsm, ev->u.conf.conf);
 		break;
+	case VRRP_EV_HANDOVER:
+		vrrp_fsm_note_handover(fsm, ev);
+		break;
+	case VRRP_EV_MAINTENANCE:
+		vrrp_fsm_note_maintenance(fsm, ev);
+		break;
 	case VRRP_EV_STOP:
 		vrrp_fsm_clear_deadlines(fsm);
 		vrrp_fsm_transition(fsm, out, VRRP_INIT, VRRP_CAUSE_STOP, -1);
@@ -346,7 +383,7 @@ void vrrp_fsm_init(struct vrrp_fsm *fsm, const struct vrrp_conf *conf)
 	assert(conf->nodes[conf->self].priority > 0 && conf->advert_int_us > 0);
 	memset(fsm, 0, sizeof(*fsm));
 	fsm->conf = *conf;
-	fsm->priority = conf->nodes[conf->self].priority;
+	fsm->rank = fsm->priority = conf->nodes[conf->self].priority;
 	fsm->undetermined_until_us = VRRP_NEVER_US;
 	fsm->resign_again_us = VRRP_NEVER_US;
 	vrrp_fsm_clear_deadlines(fsm);

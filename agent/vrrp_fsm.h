@@ -24,7 +24,11 @@
  *   one after its own skew time.
  * - A MASTER that has been silent for longer than the others would wait lets go before it does
  *   anything else (VRRP_CAUSE_AWAY).
- * - LEAVING: the addresses are held until a successor is seen, with a bound.
+ * - LEAVING: the addresses are held until a successor is seen, with a bound. Who leaves for a
+ *   handover and finds no successor goes on as MASTER, without having let go.
+ * - After a handover the node treats the router as if it were nopreempt, until it is lifted or the
+ *   successor has failed. In maintenance it is sick by will: it ranks as 1, whatever its checks
+ * say.
  * - A sick MASTER resigns towards a foreign peer (one that knows nothing of sickness): one priority
  *   0, silence for as long as the slowest peer waits, and the addresses stay until it is heard.
  *
@@ -64,6 +68,8 @@
 /* Master-downs until a sick master resigns again; doubled each time, so often at most. */
 #define VRRP_RESIGN_BACKOFF_DOWNS 10
 #define VRRP_RESIGN_DOUBLINGS_MAX 10
+/* What a node in maintenance advertises: anybody who is not outranks it. */
+#define VRRP_MAINTENANCE_PRIORITY 1
 /* Announcements 20, 50, 200 and 1000 ms after a contention was won. */
 #define VRRP_CONTENTION_ANNOUNCES 4
 
@@ -71,7 +77,7 @@ enum vrrp_state {
 	VRRP_INIT,
 	VRRP_BACKUP,
 	VRRP_MASTER,
-	VRRP_LEAVING, /* stops, and holds the addresses until somebody else has them */
+	VRRP_LEAVING, /* stops or hands over: holds the addresses until somebody else has them */
 	VRRP_FAULT,   /* the interface is down, or the kernel refused the addresses */
 	VRRP_STATES
 };
@@ -96,6 +102,8 @@ enum vrrp_cause {
 	VRRP_CAUSE_HOLD_FAILED, /* the kernel refused the addresses */
 	VRRP_CAUSE_HOLD_RETRY,
 	VRRP_CAUSE_STOP,
+	VRRP_CAUSE_HANDOVER,	 /* somebody asked for it */
+	VRRP_CAUSE_MAINTENANCE,	 /* somebody declared it */
 	VRRP_CAUSE_ANNOUNCED,	 /* LEAVING ends: the successor announced the addresses */
 	VRRP_CAUSE_SUCCESSOR,	 /* LEAVING ends: the successor's advert is 50 ms old */
 	VRRP_CAUSE_NO_SUCCESSOR, /* LEAVING ends: the wait is over, or there is no peer */
@@ -133,6 +141,8 @@ enum vrrp_event_type {
 	VRRP_EV_ADVERT, /* advert: a usable one */
 	VRRP_EV_TIMER,
 	VRRP_EV_STOP,
+	VRRP_EV_HANDOVER,     /* handover: give it to somebody else, or lift that */
+	VRRP_EV_MAINTENANCE,  /* maintenance: on or off; before START if it is on */
 	VRRP_EV_AWAY,	      /* away: the shell knows of a pause that now_us does not show */
 	VRRP_EV_ADDRESS_LOST, /* somebody removed one of the addresses */
 	VRRP_EV_HOLD_FAILED,  /* VRRP_DO_HOLD did not work */
@@ -165,6 +175,12 @@ struct vrrp_event {
 			uint64_t advert_int_us;
 			enum vrrp_verdict verdict;
 		} advert;
+		struct {
+			bool lift;
+		} handover;
+		struct {
+			bool on;
+		} maintenance;
 		struct {
 			uint64_t pause_us;
 		} away;
@@ -256,7 +272,10 @@ struct vrrp_fsm {
 	bool link_up;
 	bool undetermined;
 	uint64_t undetermined_until_us;
-	uint8_t priority;   /* effective */
+	uint8_t rank;	  /* by the checks */
+	uint8_t priority; /* effective: the rank, unless in maintenance */
+	bool maintenance;
+	bool handed_over;   /* and not lifted: takes from no healthy holder */
 	bool priority_kept; /* from before a resume, until health is determined */
 	bool sending;	    /* an advert went out and no failure has come back */
 	bool mute;	    /* the last advert failed */
@@ -287,6 +306,7 @@ struct vrrp_fsm {
 	int resign_doublings;
 
 	/* LEAVING. */
+	bool returns; /* to BACKUP or MASTER: it does not stop */
 	uint64_t repeat_us;
 	uint64_t release_us;
 	uint64_t leave_end_us;	    /* without a successor */

@@ -35,6 +35,18 @@ static inline bool mute(const struct vrrp_fsm *fsm)
 	return fsm->mute && fsm->now_us < fsm->mute_until_us;
 }
 
+/* Priority 255 takes whatever it finds, but not back what it was told to hand over. */
+static inline bool owner(const struct vrrp_fsm *fsm)
+{
+	return fsm->priority == VRRP_PRIORITY_OWNER && !fsm->handed_over;
+}
+
+/* May it take from a healthy holder of lower priority? */
+static inline bool may_preempt(const struct vrrp_fsm *fsm)
+{
+	return owner(fsm) || (!fsm->conf.nopreempt && !fsm->handed_over);
+}
+
 /* Actions. */
 struct vrrp_action *vrrp_fsm_act(struct vrrp_actions *out, enum vrrp_action_type type);
 void vrrp_fsm_raise(struct vrrp_actions *out, enum vrrp_alarm which);
@@ -47,16 +59,22 @@ void vrrp_fsm_transition(struct vrrp_fsm *fsm, struct vrrp_actions *out, enum vr
 void vrrp_fsm_clear_deadlines(struct vrrp_fsm *fsm);
 void vrrp_fsm_become_backup(struct vrrp_fsm *fsm, struct vrrp_actions *out, enum vrrp_cause cause,
 			    int node, uint64_t down_base_us);
+/* The same for who has already let go. */
+void vrrp_fsm_enter_backup(struct vrrp_fsm *fsm, struct vrrp_actions *out, enum vrrp_cause cause,
+			   int node, uint64_t down_base_us);
 void vrrp_fsm_become_fault(struct vrrp_fsm *fsm, struct vrrp_actions *out, enum vrrp_cause cause,
 			   uint64_t retry_us);
 void vrrp_fsm_become_master(struct vrrp_fsm *fsm, struct vrrp_actions *out, enum vrrp_cause cause,
 			    int node);
-void vrrp_fsm_become_leaving(struct vrrp_fsm *fsm, struct vrrp_actions *out);
+void vrrp_fsm_become_leaving(struct vrrp_fsm *fsm, struct vrrp_actions *out, enum vrrp_cause cause);
 void vrrp_fsm_resume(struct vrrp_fsm *fsm, const struct vrrp_event *ev, struct vrrp_actions *out);
 
-/* What every state treats alike. note_health returns whether the effective priority changed. */
+/* What every state treats alike. note_health and note_maintenance return whether the effective
+ * priority changed. */
 void vrrp_fsm_note_link(struct vrrp_fsm *fsm, bool up);
 bool vrrp_fsm_note_health(struct vrrp_fsm *fsm, const struct vrrp_event *ev);
+bool vrrp_fsm_note_maintenance(struct vrrp_fsm *fsm, const struct vrrp_event *ev);
+void vrrp_fsm_note_handover(struct vrrp_fsm *fsm, const struct vrrp_event *ev); /* lifted? */
 void vrrp_fsm_note_conf(struct vrrp_fsm *fsm, const struct vrrp_conf *conf);
 
 /* Judgements. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A router that stops: it holds the addresses until somebody else has them. */
+/* A router that stops or hands over: it holds the addresses until somebody else has them. */
 #include "agent/vrrp_fsm_private.h"
 
-void vrrp_fsm_become_leaving(struct vrrp_fsm *fsm, struct vrrp_actions *out)
+void vrrp_fsm_become_leaving(struct vrrp_fsm *fsm, struct vrrp_actions *out, enum vrrp_cause cause)
 {
 	const bool alone = vrrp_fsm_others_wait_us(fsm) == VRRP_NEVER_US;
 
@@ -10,7 +10,8 @@ void vrrp_fsm_become_leaving(struct vrrp_fsm *fsm, struct vrrp_actions *out)
 	fsm->resign_again_us = VRRP_NEVER_US;
 	vrrp_fsm_send(fsm, out, VRRP_PRIORITY_LEAVE);
 	vrrp_fsm_act(out, VRRP_DO_WATCH);
-	vrrp_fsm_transition(fsm, out, VRRP_LEAVING, VRRP_CAUSE_STOP, -1);
+	vrrp_fsm_transition(fsm, out, VRRP_LEAVING, cause, -1);
+	fsm->returns = false;
 	fsm->repeat_us = alone ? VRRP_NEVER_US : later(fsm->now_us, VRRP_LEAVE_REPEAT_US);
 	/* Backups are silent, so that none is there cannot be known: the wait is what the slowest
 	 * would need. */
@@ -18,6 +19,26 @@ void vrrp_fsm_become_leaving(struct vrrp_fsm *fsm, struct vrrp_actions *out)
 				  : later(fsm->now_us, min_us(fsm->conf.stop_wait_us,
 							      vrrp_fsm_succession_us(fsm)));
 	fsm->release_us = fsm->leave_end_us;
+}
+
+/* From holder to backup. In maintenance it is the rank that keeps it from taking back; after a
+ * handover nothing but the wish. */
+static void follow_successor(struct vrrp_fsm *fsm, struct vrrp_actions *out, enum vrrp_cause cause)
+{
+	const int node = fsm->successor;
+	const uint64_t heard_us = node >= 0 ? fsm->peers[node].heard_us : fsm->now_us;
+
+	if (!fsm->link_up) {
+		vrrp_fsm_clear_deadlines(fsm);
+		vrrp_fsm_transition(fsm, out, VRRP_FAULT, cause, -1);
+		return;
+	}
+	/* One interval at least, for who was late itself. */
+	vrrp_fsm_enter_backup(fsm, out, cause, node,
+			      max_us(later(heard_us, 3 * fsm->conf.advert_int_us),
+				     later(fsm->now_us, fsm->conf.advert_int_us)));
+	if (node >= 0)
+		vrrp_fsm_judge_master(fsm, node, heard_us, fsm->now_us);
 }
 
 /* The last word of priority 1 makes a keepalived successor announce again, which reaches those who
@@ -29,10 +50,19 @@ static void finish_leaving(struct vrrp_fsm *fsm, struct vrrp_actions *out, enum 
 {
 	const bool last_word = fsm->successor_priority > 1 && fsm->link_up;
 
+	if (fsm->returns && cause == VRRP_CAUSE_NO_SUCCESSOR) {
+		vrrp_fsm_act(out, VRRP_DO_UNWATCH);
+		vrrp_fsm_become_master(fsm, out, cause, -1); /* who still holds has no gap */
+		return;
+	}
 	vrrp_fsm_act(out, VRRP_DO_RELEASE);
 	if (last_word)
 		vrrp_fsm_send(fsm, out, 1);
 	vrrp_fsm_act(out, VRRP_DO_UNWATCH);
+	if (fsm->returns) {
+		follow_successor(fsm, out, cause);
+		return;
+	}
 	vrrp_fsm_clear_deadlines(fsm);
 	vrrp_fsm_transition(fsm, out, VRRP_INIT, cause, -1);
 	vrrp_fsm_act(out, VRRP_DO_STOPPED);
@@ -76,6 +106,12 @@ void vrrp_fsm_step_leaving(struct vrrp_fsm *fsm, const struct vrrp_event *ev,
 			finish_leaving(fsm, out, VRRP_CAUSE_AWAY);
 		break;
 	case VRRP_EV_TIMER:
+		/* Seen so late that the successor may have come and gone unheard: it lets go. */
+		if (fsm->returns && !fsm->successor_priority &&
+		    fsm->now_us > later(fsm->release_us, fsm->conf.advert_int_us)) {
+			finish_leaving(fsm, out, VRRP_CAUSE_AWAY);
+			break;
+		}
 		if (fsm->now_us >= fsm->release_us) {
 			finish_leaving(fsm, out,
 				       fsm->successor_priority ? VRRP_CAUSE_SUCCESSOR
@@ -100,7 +136,15 @@ void vrrp_fsm_step_leaving(struct vrrp_fsm *fsm, const struct vrrp_event *ev,
 	case VRRP_EV_CONF:
 		vrrp_fsm_note_conf(fsm, ev->u.conf.conf);
 		break;
+	case VRRP_EV_MAINTENANCE:
+		vrrp_fsm_note_maintenance(fsm, ev);
+		break;
+	case VRRP_EV_HANDOVER: /* it is at it */
+		vrrp_fsm_note_handover(fsm, ev);
+		break;
 	case VRRP_EV_STOP:
+		fsm->returns = false;
+		break;
 	case VRRP_EV_SEND_FAILED:
 	case VRRP_EV_ADDRESS_LOST:
 	case VRRP_EV_HOLD_FAILED:

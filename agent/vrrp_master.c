@@ -44,6 +44,7 @@ static void enter_master(struct vrrp_fsm *fsm)
 	vrrp_fsm_clear_deadlines(fsm);
 	fsm->answer_us = 0;
 	fsm->contend_last_us = 0;
+	fsm->handed_over = false; /* the successor has failed, or there was none */
 	fsm->stats.became_master++;
 	fsm->announce_us = later(
 		fsm->now_us, fsm->conf.garp_master_delay_us	? fsm->conf.garp_master_delay_us
@@ -86,7 +87,8 @@ void vrrp_fsm_resume(struct vrrp_fsm *fsm, const struct vrrp_event *ev, struct v
 					       later(fsm->now_us, fsm->conf.advert_int_us));
 		return;
 	}
-	fsm->priority = ev->u.resume.priority;
+	if (!fsm->maintenance)
+		fsm->rank = fsm->priority = ev->u.resume.priority;
 	fsm->priority_kept = true;
 	enter_master(fsm);
 	fsm->evidence_us = last_us;
@@ -133,11 +135,8 @@ static void resign(struct vrrp_fsm *fsm, struct vrrp_actions *out)
 		fsm->resign_doublings++;
 }
 
-static void master_health(struct vrrp_fsm *fsm, const struct vrrp_event *ev,
-			  struct vrrp_actions *out)
+static void rank_changed(struct vrrp_fsm *fsm, struct vrrp_actions *out)
 {
-	if (!vrrp_fsm_note_health(fsm, ev))
-		return;
 	/* Once for each change of health, then with back-off: resigning whenever sick passed the
 	 * addresses to and fro, resigning once only stranded them: both were
 	 * seen in simulation. */
@@ -155,6 +154,27 @@ static void master_health(struct vrrp_fsm *fsm, const struct vrrp_event *ev,
 	/* At once: who is to take from a sick holder should not wait for the next one. */
 	end_resignation(fsm);
 	advertise_now(fsm, out);
+}
+
+/* It may be asked for where nobody would take over: then there is nobody to wait for either. */
+static void hand_over(struct vrrp_fsm *fsm, struct vrrp_actions *out, enum vrrp_cause cause)
+{
+	if (vrrp_fsm_others_wait_us(fsm) == VRRP_NEVER_US)
+		return;
+	vrrp_fsm_become_leaving(fsm, out, cause);
+	fsm->returns = true;
+	fsm->handed_over = cause == VRRP_CAUSE_HANDOVER;
+}
+
+static void master_maintenance(struct vrrp_fsm *fsm, const struct vrrp_event *ev,
+			       struct vrrp_actions *out)
+{
+	const bool was_on = fsm->maintenance, changed = vrrp_fsm_note_maintenance(fsm, ev);
+
+	if (fsm->maintenance && !was_on)
+		hand_over(fsm, out, VRRP_CAUSE_MAINTENANCE);
+	if (changed && fsm->state == VRRP_MASTER)
+		rank_changed(fsm, out);
 }
 
 /* Somebody of lower rank believes that he is the master. RFC 9568 section 6.4.3 (735) only
@@ -314,7 +334,8 @@ void vrrp_fsm_step_master(struct vrrp_fsm *fsm, const struct vrrp_event *ev,
 		master_timer(fsm, out);
 		break;
 	case VRRP_EV_HEALTH:
-		master_health(fsm, ev, out);
+		if (vrrp_fsm_note_health(fsm, ev))
+			rank_changed(fsm, out);
 		break;
 	case VRRP_EV_LINK:
 		vrrp_fsm_note_link(fsm, ev->u.link.up);
@@ -322,7 +343,14 @@ void vrrp_fsm_step_master(struct vrrp_fsm *fsm, const struct vrrp_event *ev,
 			vrrp_fsm_become_fault(fsm, out, VRRP_CAUSE_LINK_DOWN, VRRP_NEVER_US);
 		break;
 	case VRRP_EV_STOP:
-		vrrp_fsm_become_leaving(fsm, out);
+		vrrp_fsm_become_leaving(fsm, out, VRRP_CAUSE_STOP);
+		break;
+	case VRRP_EV_HANDOVER:
+		if (!ev->u.handover.lift)
+			hand_over(fsm, out, VRRP_CAUSE_HANDOVER);
+		break;
+	case VRRP_EV_MAINTENANCE:
+		master_maintenance(fsm, ev, out);
 		break;
 	case VRRP_EV_HOLD_FAILED:
 		vrrp_fsm_become_fault(fsm, out, VRRP_CAUSE_HOLD_FAILED,

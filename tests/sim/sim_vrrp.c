@@ -4,7 +4,8 @@
  *
  * Each seed names one history: a configuration, 2 to 5 nodes (some of them keepalived as a small
  * model has it), and a run of faults: lost, delayed and one-way cut adverts, crashes, engines that
- * are restarted, hangs, paused machines, dead interfaces, checks that flap, orderly stops, reloads.
+ * are restarted, hangs, paused machines, dead interfaces, checks that flap, orderly stops, reloads,
+ * handovers, maintenance.
  * Every step of every node is checked against docs/INVARIANTS.md (vrrp_oracle.h). Then the network
  * heals, and what must come about is waited for and checked: one holder, the right one, a handover
  * without a gap, a take-over in time.
@@ -191,7 +192,7 @@ static void fault(void)
 
 	if (awake)
 		node->paused_until_us = 0;
-	switch (below(15)) {
+	switch (below(17)) {
 	case 0:
 		crash(index);
 		break;
@@ -270,6 +271,18 @@ static void fault(void)
 		if (chance(40))
 			reload_all();
 		reload(index);
+		break;
+	case 15:
+		if (awake && node->running && !node->foreign)
+			feed_handover(index, chance(30));
+		break;
+	case 16:
+		if (node->foreign || (node->running && !awake))
+			break;
+		node->maintenance = !node->maintenance;
+		tell("n%d ! maintenance %s", index, node->maintenance ? "on" : "off");
+		if (node->running)
+			feed_maintenance(index);
 		break;
 	}
 	if (node->running)
@@ -408,7 +421,8 @@ static void check_quiet(void)
 
 	for (int i = 0; i < world.count; i++) {
 		const struct node *node = &world.nodes[i];
-		const bool free_to_take = !world.conf.nopreempt || rank_of(i) == 255;
+		const bool free_to_take = (!world.conf.nopreempt || rank_of(i) == 255) &&
+					  (node->foreign || !node->oracle.handed_over);
 
 		if (i == holder || !node->running)
 			continue;
@@ -464,6 +478,20 @@ static void schedule(uint64_t seed)
 	for (int i = 0; i < 3; i++) {
 		check_quiet();
 		run(world.now_us + interval_us / 2 + below(interval_us));
+	}
+
+	/* The holder hands over: no gap, and nobody takes it back. */
+	holder = find_holder();
+	if (!world.nodes[holder].foreign && running_but(holder)) {
+		world.gap_since_us = NEVER;
+		world.gap_max_us = 0;
+		feed_handover(holder, false);
+		run(world.now_us + down_us + quiet_us);
+		if (world.nodes[holder].fsm.state == VRRP_LEAVING)
+			oracle_fail("A12", "a handover that does not end");
+		if (world.gap_max_us || world.gap_since_us != NEVER)
+			oracle_fail("A24", "nobody held the addresses during a handover");
+		check_quiet();
 	}
 
 	/* The holder leaves in order: no gap. */

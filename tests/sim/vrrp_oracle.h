@@ -43,6 +43,8 @@ struct oracle {
 	uint64_t successor_us; /* first advert in LEAVING; 0: none */
 	uint64_t undetermined_until_us;
 	bool undetermined;
+	bool handed_over;
+	bool returns; /* from LEAVING */
 	uint8_t priority;
 	uint64_t health_us; /* last change */
 	uint64_t resign_last_us;
@@ -107,6 +109,8 @@ static inline void oracle_take_over(const struct oracle *o, const struct vrrp_fs
 				    const struct vrrp_event *ev, enum vrrp_cause cause)
 {
 	const uint64_t now = ev->now_us;
+	const bool yields = o->handed_over || (fsm->conf.nopreempt && fsm->priority < 255);
+	const char *const number = o->handed_over ? "A25" : "A5";
 	const struct oracle_peer *latest = NULL;
 	bool sick_heard = false;
 
@@ -125,17 +129,17 @@ static inline void oracle_take_over(const struct oracle *o, const struct vrrp_fs
 			latest = peer;
 		if (peer->priority == 0)
 			continue;
-		if (fsm->conf.nopreempt && fsm->priority < 255 && !peer->sick && !peer->lesser &&
+		if (yields && !peer->sick && !peer->lesser &&
 		    now < peer->arrival_us + peer->interval_us)
-			oracle_fail("A5", "took over under nopreempt one interval after a healthy "
-					  "advert");
+			oracle_fail(number, "took over under nopreempt one interval after a "
+					    "healthy advert");
 		if (cause == VRRP_CAUSE_MASTER_DOWN && peer->must_obey &&
 		    now < peer->arrival_us + 3 * peer->interval_us)
 			oracle_fail("A6", "took over for master-down while a master was heard");
 	}
-	if (latest && latest->priority > 0 && !latest->sick && fsm->conf.nopreempt &&
-	    fsm->priority < 255 && now < latest->arrival_us + 3 * latest->interval_us)
-		oracle_fail("A5", "took over under nopreempt from a healthy holder");
+	if (latest && latest->priority > 0 && !latest->sick && yields &&
+	    now < latest->arrival_us + 3 * latest->interval_us)
+		oracle_fail(number, "took over under nopreempt from a healthy holder");
 	if (cause == VRRP_CAUSE_SICK_HOLDER && !sick_heard)
 		oracle_fail("A16", "took over from a sick holder that does not rank lower");
 	if (o->undetermined && (cause == VRRP_CAUSE_PREEMPT || cause == VRRP_CAUSE_SICK_HOLDER ||
@@ -171,8 +175,8 @@ static inline void oracle_send(struct oracle *o, const struct vrrp_fsm *fsm,
 		return;
 	}
 	if (priority > 0) {
-		if (priority != 1 || o->state != VRRP_LEAVING || fsm->state != VRRP_INIT ||
-		    !o->successor_us)
+		if (priority != 1 || o->state != VRRP_LEAVING || !o->successor_us ||
+		    fsm->state != (o->returns ? VRRP_BACKUP : VRRP_INIT))
 			oracle_fail("A4", "an advert from a node that is not MASTER");
 		return;
 	}
@@ -199,7 +203,8 @@ static inline void oracle_send(struct oracle *o, const struct vrrp_fsm *fsm,
 	if (!higher || !fsm->conf.nopreempt ||
 	    fsm->priority >= fsm->conf.nodes[fsm->conf.self].priority)
 		oracle_fail("A13", "resigned without a reason");
-	if (!(ev->type == VRRP_EV_HEALTH && o->health_us == now)) {
+	if (!((ev->type == VRRP_EV_HEALTH || ev->type == VRRP_EV_MAINTENANCE) &&
+	      o->health_us == now)) {
 		const uint64_t down_us = vrrp_fsm_master_down_us(fsm->conf.version, fsm->priority,
 								 fsm->conf.advert_int_us);
 		const uint64_t last_us = oracle_max(o->health_us, o->resign_last_us);
@@ -241,6 +246,13 @@ static inline void oracle_end_leaving(const struct oracle *o, const struct vrrp_
 
 	if (!granted)
 		oracle_fail("A12", "let go before a successor was there");
+	if (!o->returns && fsm->state != VRRP_INIT)
+		oracle_fail("A24", "an orderly stop that goes on");
+	if (o->returns && fsm->state == VRRP_INIT)
+		oracle_fail("A24", "a handover that stops the router");
+	if (o->returns && fsm->state == VRRP_BACKUP && ev->type == VRRP_EV_TIMER &&
+	    !o->successor_us && ev->now_us <= o->left_end_us + fsm->conf.advert_int_us)
+		oracle_fail("A24", "let go though nobody was there");
 }
 
 /* An advert behind its sender's own priority 0: overtaken by it, or the one last word. */
@@ -296,6 +308,10 @@ static inline void oracle_before(struct oracle *o, const struct vrrp_fsm *fsm,
 		o->begun = true;
 	if (ev->type == VRRP_EV_START || ev->type == VRRP_EV_RESUME)
 		o->undetermined_until_us = ev->now_us + fsm->conf.undetermined_wait_us;
+	if (ev->type == VRRP_EV_STOP)
+		o->returns = false;
+	if (ev->type == VRRP_EV_HANDOVER && ev->u.handover.lift)
+		o->handed_over = false;
 	if (ev->type == VRRP_EV_CONF) /* other ranks: what was heard may mean something else */
 		for (int i = 0; i < fsm->conf.nodes_count; i++)
 			o->peers[i].sick =
@@ -338,6 +354,8 @@ static inline void oracle_after(struct oracle *o, const struct vrrp_fsm *fsm,
 			now + (wait < fsm->conf.stop_wait_us ? wait : fsm->conf.stop_wait_us);
 		o->zeros = 0;
 		o->successor_us = 0;
+		o->returns = ev->type != VRRP_EV_STOP;
+		o->handed_over = ev->type == VRRP_EV_HANDOVER;
 	}
 	for (int i = 0; i < out->count; i++) {
 		const struct vrrp_action *action = &out->list[i];
@@ -377,16 +395,19 @@ static inline void oracle_after(struct oracle *o, const struct vrrp_fsm *fsm,
 				for (int j = 0; j < VRRP_NODES_MAX; j++)
 					o->peers[j].read = false;
 			if (chain == VRRP_MASTER) {
+				if (fsm->handed_over)
+					oracle_fail("A25", "holds what it has handed over");
 				o->evidence_us = now;
 				if (action->u.transition.cause == VRRP_CAUSE_RESUMED)
 					o->evidence_us = o->spoke_us = ev->u.resume.last_advert_us;
-				else
+				else if (o->state != VRRP_LEAVING) /* see A24 */
 					oracle_take_over(o, fsm, ev, action->u.transition.cause);
 				/* It has taken over from whoever that was. */
 				for (int j = 0; j < VRRP_NODES_MAX; j++)
 					o->peers[j].read = false;
 				o->answered_us = 0;
 				o->resigned_us = 0;
+				o->handed_over = false;
 			}
 			break;
 		case VRRP_DO_WATCH:
@@ -411,6 +432,8 @@ static inline void oracle_after(struct oracle *o, const struct vrrp_fsm *fsm,
 	     fsm->state == VRRP_LEAVING) &&
 	    vrrp_fsm_deadline(fsm) == VRRP_NEVER_US)
 		oracle_fail("A8", "no deadline");
+	if (fsm->maintenance && fsm->priority != 1)
+		oracle_fail("A26", "ranks as if it were not in maintenance");
 	if (!fsm->link_up && fsm->state != VRRP_FAULT && fsm->state != VRRP_INIT)
 		oracle_fail("A11", "active on an interface that is down");
 	o->state = fsm->state;

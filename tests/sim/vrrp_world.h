@@ -47,6 +47,7 @@ struct node {
 	bool send_broken;
 	int holds_to_fail;
 	uint8_t priority; /* effective */
+	bool maintenance;
 	bool undetermined;
 	uint64_t determined_us; /* when its checks report; NEVER */
 	uint64_t paused_until_us;
@@ -259,6 +260,22 @@ static inline void feed_health(int index)
 	feed(index, &ev);
 }
 
+static inline void feed_maintenance(int index)
+{
+	struct vrrp_event ev = {.type = VRRP_EV_MAINTENANCE};
+
+	ev.u.maintenance.on = world.nodes[index].maintenance;
+	feed(index, &ev);
+}
+
+static inline void feed_handover(int index, bool lift)
+{
+	struct vrrp_event ev = {.type = VRRP_EV_HANDOVER};
+
+	ev.u.handover.lift = lift;
+	feed(index, &ev);
+}
+
 static inline void feed_link(int index)
 {
 	struct vrrp_event ev = {.type = VRRP_EV_LINK};
@@ -308,6 +325,8 @@ static inline void start(int index)
 		node->determined_us = world.now_us + below(2 * world.conf.undetermined_wait_us);
 	feed_link(index);
 	feed_health(index);
+	if (node->maintenance)
+		feed_maintenance(index);
 	feed(index, &ev);
 	node->resume = false;
 	node->held = false;
@@ -450,7 +469,7 @@ static inline void turn(int index)
 		if (!node->foreign)
 			feed_health(index);
 	}
-	if (!node->foreign && node->fsm.priority != node->priority && !node->undetermined)
+	if (!node->foreign && node->fsm.rank != node->priority && !node->undetermined)
 		feed_health(index); /* changed while it was away */
 	while (node->running && node->inbox_count) {
 		const struct message m = node->inbox[node->inbox_first];
@@ -519,6 +538,13 @@ static inline void watch(void)
 		for (int i = 0; i < world.count; i++)
 			if (world.intervals_us[i] > bound_us)
 				bound_us = world.intervals_us[i];
+		/* The first advert of priority 1 after a priority 0 is taken for a last word. */
+		for (int i = 0; i < world.count; i++)
+			if (is_master(i) && !world.nodes[i].foreign &&
+			    world.nodes[i].fsm.priority == 1) {
+				bound_us *= 2;
+				break;
+			}
 		if (world.now_us - world.both_since_us > bound_us + 2 * world.delay_max_us + 5000)
 			oracle_fail("A22", "two masters that hear each other for too long");
 	}

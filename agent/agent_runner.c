@@ -10,6 +10,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "agent/agent_maintenance.h"
 #include "agent/agent_runner_private.h"
 #include "shared/ctl.h"
 #include "shared/durable.h"
@@ -129,6 +130,12 @@ static int prepare(struct agent_runner *r)
 			strerror(-error));
 		return error;
 	}
+	error = agent_maintenance_read(r->options.state_dir, &r->maintenance);
+	if (error)
+		log_err("%s: whether this is maintenance cannot be read: %s", r->options.state_dir,
+			strerror(-error));
+	else if (r->maintenance)
+		log_warn("in maintenance: addresses are held only where no other node answers");
 	error = agent_estate_new(r->options.run_dir, &r->estate);
 	if (!error)
 		error = agent_runner_load_first(r);

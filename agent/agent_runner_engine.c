@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent/agent_maintenance.h"
 #include "agent/agent_runner_private.h"
 #include "agent/health_fsm.h"
 #include "shared/log.h"
@@ -208,6 +209,42 @@ static bool queue_hook(struct agent_runner *r, struct wire_reader *in)
 	return true;
 }
 
+/* ---- maintenance ---- */
+
+static void tell_maintenance(struct agent_runner *r, uint32_t request, const char *error)
+{
+	uint8_t bytes[512];
+	struct wire_writer w;
+
+	wire_writer_init(&w, bytes, sizeof bytes);
+	wire_put_u32(&w, request);
+	wire_put_u8(&w, r->maintenance);
+	wire_put_string(&w, error, strlen(error));
+	agent_runner_send(r, RUNNER_MSG_MAINTENANCE, &w, -1);
+}
+
+static bool set_maintenance(struct agent_runner *r, struct wire_reader *in)
+{
+	const uint32_t request = wire_get_u32(in);
+	const bool on = wire_get_u8(in) != 0;
+	char text[400] = "";
+	int error;
+
+	if (!wire_reader_done(in))
+		return false;
+	error = agent_maintenance_write(r->options.state_dir, on);
+	if (error) {
+		snprintf(text, sizeof text, "%.300s/maintenance cannot be %s: %s",
+			 r->options.state_dir, on ? "written" : "removed", strerror(-error));
+		log_err("%s", text);
+	} else {
+		r->maintenance = on;
+		log_notice("maintenance %s", on ? "on" : "off");
+	}
+	tell_maintenance(r, request, text);
+	return true;
+}
+
 /* ---- the engine's life ---- */
 
 static void remember_health(struct agent_runner *r, const char *name, uint8_t state)
@@ -312,6 +349,9 @@ static void on_message(void *ctx, uint16_t type, const uint8_t *payload, size_t 
 		good = wire_reader_done(&in);
 		if (good)
 			agent_runner_release_before(r, number);
+		break;
+	case ENGINE_MSG_MAINTENANCE:
+		good = set_maintenance(r, &in);
 		break;
 	case ENGINE_MSG_LEFT:
 		good = wire_reader_done(&in) && r->leaving;
@@ -544,6 +584,8 @@ void agent_runner_start_engine(struct agent_runner *r, bool resume)
 		agent_runner_prober_connect(r);
 	else
 		agent_runner_prober_apply(r);
+	if (r->maintenance)
+		tell_maintenance(r, 0, "");
 	/* From now on the new engine's records count. */
 	agent_runner_send(r, RUNNER_MSG_START, NULL, -1);
 	agent_hooks_repeat(r->hooks);

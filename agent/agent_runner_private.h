@@ -82,8 +82,9 @@ struct agent_runner {
 
 	struct runner_prober prober;
 
-	bool leaving; /* SIGTERM has come */
-	bool left;    /* and the engine has gone */
+	bool maintenance; /* as the file in the state directory says */
+	bool leaving;	  /* SIGTERM has come */
+	bool left;	  /* and the engine has gone */
 	struct loop_timer *leave_timer;
 };
 

@@ -116,6 +116,8 @@ static void renew_ctl(struct engine *engine)
 	for (int i = 0; i < CTL_CLIENTS_MAX; i++)
 		if (engine->waiters[i].client)
 			return;
+	if (engine->move.client)
+		return;
 	if (!engine->ctl_due)
 		return;
 	engine->ctl_due = false;
@@ -205,6 +207,7 @@ static void on_soon(void *ctx)
 	}
 	if (stopped)
 		reap(engine);
+	engine_moves_look(engine);
 }
 
 static void on_link(void *ctx, const struct netmon_link *link, bool gone)

@@ -24,6 +24,7 @@ enum engine_msg {
 	ENGINE_MSG_RELOAD,    /* u32 request: somebody asks on the control socket */
 	ENGINE_MSG_RELEASE,   /* u32 snapshot: older ones than this are not needed any more */
 	ENGINE_MSG_RESTART_RUN, /* u32 snapshot, u16 place, u32 run: a check's restart command */
+	ENGINE_MSG_MAINTENANCE, /* u32 request, u8 on: write it down, then say so */
 	ENGINE_MSG_LEFT,	/* every router has stopped, nothing is held: the answer to LEAVE */
 };
 
@@ -40,6 +41,8 @@ enum runner_msg {
 	RUNNER_MSG_RELOAD_DONE,	 /* u32 request (0: a signal), u8 ok, string error
 				  * ("" if ok), string problems */
 	RUNNER_MSG_RESTART_DONE, /* u32 run, u8 ok, string words */
+	RUNNER_MSG_MAINTENANCE,	 /* u32 request (0: at the start), u8 on, string error ("" if it is
+				  * written down; else it is as it was) */
 	RUNNER_MSG_LEAVE,	 /* stop: hand over, then LEFT */
 	RUNNER_MSG_PROBER, /* the descriptor beside it: a channel to the prober (probe_msg.h) */
 };

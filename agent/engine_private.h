@@ -11,6 +11,7 @@
  *   engine_named.c   a check's processes by their name
  *   engine_file.c    a check's file with a number
  *   engine_probe.c   what checks ask of the prober
+ *   engine_moves.c   handover and maintenance
  *   engine_status.c  what `status` answers
  */
 #ifndef TANDEM_ENGINE_PRIVATE_H
@@ -106,6 +107,7 @@ struct engine_router {
 	bool record_due, health_due;
 	bool started;
 	bool leaving; /* out of the configuration, or the agent stops */
+	bool moved;   /* it held the addresses when a handover was asked for */
 	bool stopped;
 	struct engine_hook hook;
 };
@@ -140,6 +142,16 @@ struct engine_check {
 	uint64_t file_mtime_ns, file_inode;
 };
 
+/* The one request that moves something. */
+struct engine_move {
+	struct ctl_client *client;	    /* NULL: none, or it has gone */
+	char name[CONF_NAME_BYTES_MAX + 1]; /* "": all */
+	bool lift;
+	bool awaits_runner;
+	uint32_t request;
+	uint64_t asked_us;
+};
+
 struct engine_waiter {
 	struct ctl_client *client; /* NULL: free */
 	uint32_t request;
@@ -167,6 +179,8 @@ struct engine {
 	bool look_due;		       /* interfaces or addresses have changed */
 	uint64_t reported_us;
 	struct engine_waiter waiters[CTL_CLIENTS_MAX];
+	struct engine_move move;
+	bool maintenance;
 	bool started;  /* START has come */
 	bool applying; /* a snapshot: routers learn of their checks when all is in place */
 	bool leaving;  /* LEAVE, or the runner is gone */
@@ -291,6 +305,14 @@ bool engine_probe_connect(struct engine *engine, int fd);
 void engine_probe_start(struct engine_check *check);
 void engine_probe_drop(struct engine_check *check);
 void engine_probe_on_guard(void *check);
+/* engine_moves.c */
+void engine_moves_handover(struct engine *engine, struct ctl_client *client, const json_t *request);
+void engine_moves_maintenance(struct engine *engine, struct ctl_client *client,
+			      const json_t *request);
+/* The runner's answer, or what it knows at the start. False: it means nothing. */
+bool engine_moves_written(struct engine *engine, struct wire_reader *in);
+void engine_moves_tell(struct engine_router *router); /* whether this is maintenance */
+void engine_moves_look(struct engine *engine);	      /* is what was asked for done? */
 
 /* engine_status.c */
 json_t *engine_status(const struct engine *engine);

@@ -243,6 +243,8 @@ static void do_transition(struct engine_router *router, const struct vrrp_action
 		log_warn("%s: %s", router->conf->name, router->trouble);
 	router->record_due = true;
 	engine_checks_state(router->engine, router);
+	if (action->u.transition.from == VRRP_LEAVING)
+		engine_soon(router->engine); /* somebody may wait for it */
 	switch (to) {
 	case VRRP_BACKUP:
 		tell_hook(router, ENGINE_HOOK_BACKUP);
@@ -585,6 +587,8 @@ void engine_router_start(struct engine_router *router, const struct agent_record
 	tell_conf(router, false);
 	tell_link(router);
 	engine_router_health(router);
+	if (router->engine->maintenance)
+		engine_moves_tell(router);
 	router->started = true;
 	if (record && link) {
 		ev.type = VRRP_EV_RESUME;

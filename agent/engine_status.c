@@ -179,6 +179,7 @@ static json_t *instance(const struct engine_router *router)
 	json_object_set_new(object, "trouble",
 			    *router->trouble ? json_string(router->trouble) : json_null());
 	json_object_set_new(object, "leaving", json_boolean(router->leaving));
+	json_object_set_new(object, "handed_over", json_boolean(router->fsm.handed_over));
 	json_object_set_new(object, "master", master_of(router));
 	json_object_set_new(object, "peers", peers_of(router));
 	json_object_set_new(object, "refused", refused_of(router));
@@ -249,9 +250,10 @@ json_t *engine_status(const struct engine *engine)
 		json_array_append_new(instances, instance(router));
 	for (const struct engine_check *check = engine->checks; check; check = check->next)
 		json_array_append_new(checks, check_object(check));
-	return json_pack("{s:b s:i s:s s:s s:s s:s s:i s:s s:o s:o s:o}", "ok", 1, "version", 1,
+	return json_pack("{s:b s:i s:s s:s s:s s:s s:i s:s s:b s:o s:o s:o}", "ok", 1, "version", 1,
 			 "program", "tandem-agent", "release", TANDEM_VERSION, "node",
 			 engine->snapshot->conf.node, "cluster", conf->cluster, "snapshot",
-			 (int)engine->snapshot->conf.number, "config_hash", hash, "uptime_us",
-			 age(engine, engine->started_us), "instances", instances, "checks", checks);
+			 (int)engine->snapshot->conf.number, "config_hash", hash, "maintenance",
+			 engine->maintenance, "uptime_us", age(engine, engine->started_us),
+			 "instances", instances, "checks", checks);
 }

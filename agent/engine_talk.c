@@ -216,6 +216,9 @@ void engine_on_message(void *ctx, uint16_t type, const uint8_t *payload, size_t 
 		good = engine_probe_connect(engine, fd);
 		fd = -1;
 		break;
+	case RUNNER_MSG_MAINTENANCE:
+		good = engine_moves_written(engine, &in);
+		break;
 	case RUNNER_MSG_LEAVE:
 		good = true;
 		engine_leave(engine);
@@ -265,16 +268,21 @@ void engine_on_request(void *ctx, struct ctl_client *client, const char *command
 {
 	struct engine *engine = ctx;
 
-	(void)request;
 	if (!engine->started)
 		ctl_fail(client, "starting", "the agent is starting; try again in a second");
 	else if (!strcmp(command, "status"))
 		ctl_answer(client, engine_status(engine));
 	else if (!strcmp(command, "reload"))
 		ask_reload(engine, client);
+	else if (!strcmp(command, "handover"))
+		engine_moves_handover(engine, client, request);
+	else if (!strcmp(command, "maintenance"))
+		engine_moves_maintenance(engine, client, request);
 	else
 		ctl_fail(client, "unknown-command",
-			 "tandem-agent does not know \"%s\"; it knows status and reload", command);
+			 "tandem-agent does not know \"%s\"; it knows status, reload, "
+			 "handover and maintenance",
+			 command);
 }
 
 void engine_on_client_gone(void *ctx, struct ctl_client *client)
@@ -284,4 +292,6 @@ void engine_on_client_gone(void *ctx, struct ctl_client *client)
 	for (int i = 0; i < CTL_CLIENTS_MAX; i++)
 		if (engine->waiters[i].client == client)
 			engine->waiters[i].client = NULL;
+	if (engine->move.client == client)
+		engine->move.client = NULL;
 }

@@ -20,6 +20,8 @@ enum {
 	OPTION_WATCH = 1 << 7,
 	OPTION_FROM = 1 << 8,
 	OPTION_RESCUED = 1 << 9,
+	OPTION_ALL = 1 << 10,
+	OPTION_LIFT = 1 << 11,
 	/* Where things are: for all verbs, whether they look there or not. */
 	OPTIONS_PLACES = OPTION_RUN_DIR | OPTION_STATE_DIR | OPTION_CONFIG | OPTION_NODE,
 	OPTIONS_ALL_VERBS = OPTION_HELP | OPTION_VERSION | OPTIONS_PLACES
@@ -36,6 +38,8 @@ static const struct option long_options[] = {
 	{"watch", no_argument, NULL, OPTION_WATCH},
 	{"from", required_argument, NULL, OPTION_FROM},
 	{"rescued", no_argument, NULL, OPTION_RESCUED},
+	{"all", no_argument, NULL, OPTION_ALL},
+	{"lift", no_argument, NULL, OPTION_LIFT},
 	{NULL, 0, NULL, 0},
 };
 
@@ -52,6 +56,10 @@ static const struct verb {
 	{"check", verb_check, 0, 0, 1, "check [FILE]",
 	 "look through tandem.conf, and at this host with its eyes"},
 	{"reload", verb_reload, 0, 0, 0, "reload", "let both daemons read tandem.conf again"},
+	{"handover", verb_handover, OPTION_ALL | OPTION_LIFT | OPTION_JSON, 0, 1,
+	 "handover [--lift] INSTANCE|--all", "let another node hold the addresses"},
+	{"maintenance", verb_maintenance, OPTION_JSON, 1, 1, "maintenance on|off",
+	 "give up the addresses for as long as others answer"},
 	{"sync", verb_sync, OPTION_FROM, 0, 1, "sync [--from NODE] [MIRROR]",
 	 "compare with the peers now; --from settles a conflict"},
 	{"conflicts", verb_conflicts, OPTION_JSON, 0, 1, "conflicts [--json] [MIRROR]",
@@ -140,6 +148,8 @@ int verb_dispatch(int argc, char **argv)
 	args.json = given & OPTION_JSON;
 	args.watch = given & OPTION_WATCH;
 	args.rescued = given & OPTION_RESCUED;
+	args.all = given & OPTION_ALL;
+	args.lift = given & OPTION_LIFT;
 	word = optind < argc ? argv[optind] : NULL;
 	if (given & OPTION_VERSION || (word && strcmp(word, "version") == 0)) {
 		printf("tandem %s\n", TANDEM_VERSION);

@@ -55,7 +55,10 @@ static void instance_cell(const struct screen *screen, const json_t *instance, i
 		state = ask_text(instance, "state", "?");
 		priority = ask_number(instance, "effective_priority");
 		snprintf(cell, CELL_BYTES_MAX, "%-7s prio %lld%s", state, (long long)priority,
-			 json_is_true(json_object_get(instance, "sick")) ? " sick" : "");
+			 json_is_true(json_object_get(screen->input->agent, "maintenance"))
+				 ? " maintenance"
+			 : json_is_true(json_object_get(instance, "sick")) ? " sick"
+									   : "");
 		return;
 	}
 	peer = node_of(json_object_get(instance, "peers"), node);

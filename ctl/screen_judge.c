@@ -138,6 +138,7 @@ const char *screen_peer_state(const json_t *instance, const json_t *peer)
 
 static void judge_instance(struct screen *screen, const json_t *instance)
 {
+	const bool maintenance = json_is_true(json_object_get(screen->input->agent, "maintenance"));
 	const char *name = ask_text(instance, "name", "?");
 	const char *state = ask_text(instance, "state", "?");
 	const char *cause = ask_text(instance, "cause", NULL);
@@ -156,10 +157,16 @@ static void judge_instance(struct screen *screen, const json_t *instance)
 		     cause ? cause : "no cause is known");
 	else if (strcmp(state, "BACKUP") == 0 && !json_is_object(master))
 		find(screen, VERB_PENDING, "%s: nobody is heard as master", name);
-	if (json_is_true(json_object_get(instance, "sick")))
+	/* Who is in maintenance is sick by will; that is told once, for the whole node. */
+	if (json_is_true(json_object_get(instance, "sick")) && !maintenance)
 		find(screen, VERB_FAILED, "%s: sick here: priority %lld instead of %lld", name,
 		     (long long)ask_number(instance, "effective_priority"),
 		     (long long)ask_number(instance, "priority"));
+	if (json_is_true(json_object_get(instance, "handed_over")))
+		find(screen, VERB_OK,
+		     "%s: was handed over, and is not taken back from a healthy holder; `tandem "
+		     "handover --lift %s` ends that",
+		     name, name);
 	if (ask_text(instance, "trouble", NULL))
 		find(screen, VERB_FAILED, "%s: %s", name, ask_text(instance, "trouble", ""));
 	json_array_foreach (json_object_get(instance, "peers"), i, peer)
@@ -188,6 +195,11 @@ static void judge_agent(struct screen *screen)
 			     input->agent_why ? input->agent_why : "tandem-agent does not answer");
 		return;
 	}
+	if (json_is_true(json_object_get(input->agent, "maintenance")))
+		find(screen, VERB_PENDING,
+		     "%s: in maintenance, and takes an address only where no other node answers; "
+		     "`tandem maintenance off` ends that",
+		     screen->self ? screen->self : "this node");
 	json_array_foreach (json_object_get(input->agent, "instances"), i, item)
 		judge_instance(screen, item);
 	json_array_foreach (json_object_get(input->agent, "checks"), i, item) {

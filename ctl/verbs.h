@@ -29,6 +29,7 @@ struct verb_args {
 	bool json;
 	bool watch;
 	bool rescued;		  /* show */
+	bool all, lift;		  /* handover */
 	const char *const *words; /* after the verb */
 	int words_count;
 };
@@ -38,7 +39,9 @@ int verb_dispatch(int argc, char **argv);
 
 int verb_check(const struct verb_args *args);
 int verb_conflicts(const struct verb_args *args);
+int verb_handover(const struct verb_args *args);
 int verb_keygen(const struct verb_args *args);
+int verb_maintenance(const struct verb_args *args);
 int verb_reload(const struct verb_args *args);
 int verb_show(const struct verb_args *args);
 int verb_status(const struct verb_args *args);

@@ -405,6 +405,52 @@ static void show_prints_the_bytes_as_they_are(void **state)
 	stop(pid);
 }
 
+static void handover_says_who_has_the_addresses(void **state)
+{
+	const struct answers agent = {
+		.socket = "agent",
+		.answer = "{'ok': true, 'maintenance': false, 'instances': ["
+			  "{'name': 'VI_1', 'outcome': 'handed-over', 'state': 'BACKUP', "
+			  "'master': 'web2', 'took_us': 201000},"
+			  "{'name': 'VI_2', 'outcome': 'not-held', 'state': 'BACKUP', "
+			  "'master': 'web2', 'took_us': null}]}"};
+	pid_t pid = serve(&agent, 1);
+
+	(void)state;
+	args.all = true;
+	assert_int_equal(call(verb_handover, 0, NULL), VERB_OK);
+	assert_string_equal(out, "VI_1: web2 has it, after 201 ms\n"
+				 "VI_2: was not held here; web2 has it\n");
+	assert_int_equal(call(verb_handover, WORDS("VI_1")), VERB_USAGE);
+	args.all = false;
+	assert_int_equal(call(verb_handover, 0, NULL), VERB_USAGE);
+	args.json = args.lift = true;
+	assert_int_equal(call(verb_handover, WORDS("VI_1")), VERB_OK);
+	assert_non_null(strstr(out, "\"instance\": \"VI_1\""));
+	assert_non_null(strstr(out, "\"lift\": true"));
+	args.json = args.lift = false;
+	stop(pid);
+	assert_int_equal(call(verb_handover, WORDS("VI_1")), VERB_NO_CONTACT);
+}
+
+static void nobody_who_answers_is_a_failure_of_a_handover_and_not_of_maintenance(void **state)
+{
+	const struct answers agent = {
+		.socket = "agent",
+		.answer = "{'ok': true, 'maintenance': true, 'instances': ["
+			  "{'name': 'VI_1', 'outcome': 'nobody-answered', 'state': 'MASTER', "
+			  "'master': 'web1', 'took_us': 1096000}]}"};
+	pid_t pid = serve(&agent, 1);
+
+	(void)state;
+	assert_int_equal(call(verb_handover, WORDS("VI_1")), VERB_FAILED);
+	assert_string_equal(out, "VI_1: no other node answered: web1 still holds it\n");
+	assert_int_equal(call(verb_maintenance, WORDS("on")), VERB_PENDING);
+	assert_non_null(strstr(out, "maintenance is on"));
+	assert_int_equal(call(verb_maintenance, WORDS("perhaps")), VERB_USAGE);
+	stop(pid);
+}
+
 static void reload_passes_by_a_daemon_that_has_nothing_to_do(void **state)
 {
 	static const struct answers good = {"agent", NULL, "{'ok':true,'snapshot':3}"};
@@ -509,6 +555,8 @@ int main(void)
 		TEST(show_prints_the_bytes_as_they_are),
 		TEST(a_wrong_command_line_is_64_and_says_what_would_be_right),
 		TEST(options_may_stand_on_either_side_of_the_verb),
+		TEST(handover_says_who_has_the_addresses),
+		TEST(nobody_who_answers_is_a_failure_of_a_handover_and_not_of_maintenance),
 		TEST(reload_passes_by_a_daemon_that_has_nothing_to_do),
 	};
 

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What people move by hand: handover and maintenance."""
+import json
+
+from lab import Failure, Lab, Probe, check, figure, test, wait_for
+from pairs import VIP, router, start_pair, tandem_conf, wait_state
+
+
+def ask(node, *words, status=0):
+    """tandem on that node; returns what it printed."""
+    done = node.run("tandem", *words, check_status=False, timeout=60)
+    if done.returncode != status:
+        raise Failure(f"tandem {' '.join(words)}: exit {done.returncode}: "
+                      f"{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+@test()
+def p22_a_handover_has_a_command_and_the_higher_priority_does_not_take_it_back():
+    with Lab() as lab:
+        web1, web2 = lab.nodes
+        start_pair(lab, tandem_conf(lab, [router(advert_int=0.1)]))
+        lab.wait_holder("web1", VIP)
+        wait_state(web2, "BACKUP")
+        client = Probe(lab.client, "ask", VIP, "9", "1000")
+        said = ask(web1, "handover", "VI_1")
+        check("VI_1: web2 has it" in said, f"it says {said!r}")
+        lab.wait_holder("web2", VIP)
+        # Three master-downs: with preemption web1 would have it again after one.
+        wait_for("web2 has held it for a second",
+                 lambda: web2.instance()["since_us"] > 1_000_000)
+        check(web1.instance()["state"] == "BACKUP", "web1 took it back")
+        check(web1.instance()["handed_over"], "its status does not say that it was handed over")
+        seen = client.stop()
+        figure(f"handover: longest gap {seen['gap_us'] / 1000:.1f} ms")
+        check(seen["gap_us"] < 100_000, "a handover is seen")
+        check("was not held here; web2 has it" in ask(web1, "handover", "--all"), "twice")
+        ask(web1, "handover", "NONE", status=2)
+        ask(web1, "handover", "--lift", "VI_1")
+        lab.wait_holder("web1", VIP)
+
+
+@test()
+def a_handover_that_nobody_answers_keeps_the_address():
+    with Lab() as lab:
+        web1, web2 = lab.nodes
+        start_pair(lab, tandem_conf(lab, [router(advert_int=0.1)]))
+        lab.wait_holder("web1", VIP)
+        web2.power_off()
+        client = Probe(lab.client, "ask", VIP, "9", "1000")
+        said = ask(web1, "handover", "VI_1", status=2)
+        check("no other node answered" in said, f"it says {said!r}")
+        seen = client.stop()
+        check(list(seen["by"]) == ["web1"], f"answered by {seen['by']}")
+        check(seen["gap_us"] < 50_000, f"a gap of {seen['gap_us']} us")
+        check(web1.has(VIP), "the address is gone")
+
+
+@test()
+def maintenance_survives_a_restart_and_a_node_in_it_is_better_than_none():
+    with Lab() as lab:
+        web1, web2 = lab.nodes
+        start_pair(lab, tandem_conf(lab, [router(advert_int=0.1)]))
+        lab.wait_holder("web1", VIP)
+        wait_state(web2, "BACKUP")
+        said = ask(web1, "maintenance", "on")
+        check("VI_1: web2 has it" in said and "maintenance is on" in said, f"it says {said!r}")
+        lab.wait_holder("web2", VIP)
+        next(r for r in web1.started if r.name == "agent").stop()
+        web1.start_agent()
+        check(web1.agent()["maintenance"], "forgotten over a restart")
+        wait_for("it is a backup of rank 1", lambda: web1.instance().get("state") == "BACKUP"
+                 and web1.instance()["effective_priority"] == 1)
+        status = web1.run("tandem", "status", "--json", check_status=False).stdout
+        check(any("in maintenance" in f["text"] for f in json.loads(status)["findings"]),
+              "status does not say it")
+        web2.power_off()
+        lab.wait_holder("web1", VIP)
+        ask(web1, "maintenance", "off")
+        wait_for("it ranks as ever", lambda: web1.instance()["effective_priority"] == 100)
+        check(web1.instance()["state"] == "MASTER", "it let go")

@@ -44,6 +44,7 @@ static bool still_there(struct mirror *m)
 	       memcmp(result.tree->hash, m->job.tree->hash, sizeof result.tree->hash) == 0;
 	if (same) {
 		mirror_set_live(m, tree_ref(result.tree));
+		mirror_looked(m, &result);
 	} else {
 		log_debug("%s: changed again meanwhile", m->conf->name);
 		settle_change(&m->settle, SETTLE_ATOMIC, loop_now_us(m->keeper->loop));

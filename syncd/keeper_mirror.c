@@ -112,6 +112,11 @@ void mirror_head_changed(struct mirror *m)
 
 /* ---- looking ---- */
 
+static bool may_differ(const void *ctx, const char *path, size_t path_size)
+{
+	return watch_may_differ(ctx, path, path_size);
+}
+
 int mirror_scan(struct mirror *m, bool distrust, struct scan_result *ret_result)
 {
 	struct scan_options options = {
@@ -121,6 +126,8 @@ int mirror_scan(struct mirror *m, bool distrust, struct scan_result *ret_result)
 		.objects = m->keeper->objects,
 		.previous = m->live,
 		.distrust = distrust,
+		.may_differ = m->resync_due ? NULL : may_differ,
+		.may_differ_ctx = m->watch,
 	};
 	struct fault fault = {""};
 	int r = scan_run(&options, ret_result, &fault);
@@ -135,6 +142,15 @@ int mirror_scan(struct mirror *m, bool distrust, struct scan_result *ret_result)
 			ret_result->young > 0 ? loop_now_us(m->keeper->loop) + KEEPER_RIPE_US : 0;
 	}
 	return r;
+}
+
+void mirror_looked(struct mirror *m, const struct scan_result *result)
+{
+	/* What could not be mirrored is in no tree, and is looked for each time. */
+	if (result->problems_count == 0 && !result->unstable)
+		watch_looked(m->watch);
+	else
+		watch_doubt(m->watch);
 }
 
 static void become_invalid(struct mirror *m, const char *reason)
@@ -216,6 +232,9 @@ static void keep_house(struct mirror *m)
 		int64_t gone = store_collect(k->store, k->objects);
 
 		r = gone < 0 ? (int)gone : 0;
+		/* What another mirror has seen and not recorded may have gone as well. */
+		for (int i = 0; gone > 0 && i < k->mirrors_count; i++)
+			watch_doubt(k->mirrors[i].watch);
 	}
 	if (r < 0)
 		log_warn("%s: cannot tidy up the history: %s", m->conf->name,
@@ -244,6 +263,7 @@ static void judge(struct mirror *m, struct scan_result *result)
 				 result->problems_count - 1);
 		}
 		become_invalid(m, reason);
+		mirror_looked(m, result);
 		settle_clear(&m->settle);
 		m->first_event_us = 0;
 		return;
@@ -265,6 +285,7 @@ static void judge(struct mirror *m, struct scan_result *result)
 	    memcmp(m->live->hash, m->head.tree->hash, sizeof m->live->hash) == 0) {
 		if (m->local == MERGE_LOCAL_INVALID)
 			log_info("%s: the edit that did not validate is gone", m->conf->name);
+		mirror_looked(m, result);
 		m->local = MERGE_LOCAL_CLEAN;
 		m->reason[0] = '\0';
 		m->first_event_us = 0;
@@ -356,6 +377,7 @@ static void ripen(struct mirror *m)
 		if (memcmp(result.tree->hash, m->live->hash, sizeof m->live->hash) == 0) {
 			mirror_set_live(m, result.tree);
 			result.tree = NULL;
+			mirror_looked(m, &result);
 		} else {
 			settle_want(&m->settle, loop_now_us(m->keeper->loop));
 		}

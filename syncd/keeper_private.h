@@ -292,6 +292,10 @@ void mirror_head_changed(struct mirror *m);
 void mirror_resync(struct mirror *m, bool distrust);
 /* Scans at once; the caller releases the result. */
 int mirror_scan(struct mirror *m, bool distrust, struct scan_result *ret_result);
+/* The live tree is what this scan found, for the last time that it is looked at for one change:
+ * what does not ring from now on need not be looked at. Not between the two scans that have to
+ * agree, nor before what was validated has been found unchanged: these look again. */
+void mirror_looked(struct mirror *m, const struct scan_result *result);
 void mirror_set_live(struct mirror *m, struct tree *tree); /* takes the reference */
 /* The store knows the live tree as it is now: commit_run() begins from there. */
 int mirror_store_live(struct mirror *m);

@@ -92,14 +92,22 @@ static void add_fingerprint(struct scan *scan, const struct entry *entry,
 			      sight->uid,
 			      sight->gid};
 
-	EVP_DigestUpdate(scan->digest, entry->path, entry->path_size);
+	uint8_t own[SCAN_FINGERPRINT_BYTES];
+	unsigned size = sizeof own;
+
 	/* A directory's own times change with every temporary file in it; what counts of it is
 	 * that it is there, whose it is, and what is in it. */
 	if (entry->type == ENTRY_DIR)
 		numbers[3] = numbers[4] = numbers[5] = 0;
+	EVP_DigestInit_ex(scan->digest, EVP_sha256(), NULL);
+	EVP_DigestUpdate(scan->digest, entry->path, entry->path_size);
 	EVP_DigestUpdate(scan->digest, numbers, sizeof numbers);
 	if (entry->type == ENTRY_FILE)
 		EVP_DigestUpdate(scan->digest, entry->hash, sizeof entry->hash);
+	EVP_DigestFinal_ex(scan->digest, own, &size);
+	/* In whatever order they come: a directory lists its names as it likes. */
+	for (size_t i = 0; i < sizeof own; i++)
+		scan->result->fingerprint[i] ^= own[i];
 }
 
 static int put(struct scan *scan, struct entry *entry, const struct entry_seen *sight)
@@ -260,6 +268,60 @@ static int scan_link(struct scan *scan, int dir_fd, const char *name,
 	return put(scan, &entry, sight);
 }
 
+/* The first entry whose path is not below that of size bytes and all before it. */
+static size_t first_from(const struct tree *tree, const char *path, size_t size)
+{
+	size_t low = 0, high = tree->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		const struct entry *entry = &tree->entries[middle];
+		size_t both = entry->path_size < size ? entry->path_size : size;
+		int order = memcmp(entry->path, path, both);
+
+		if (order < 0 || (order == 0 && entry->path_size < size))
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/* Takes over all that the last scan found below this directory, if that is still true. */
+static bool keep_below(struct scan *scan, const struct entry_seen *sight, int *ret_r)
+{
+	const struct scan_options *options = scan->options;
+	const struct tree *previous = options->previous;
+	size_t size = scan->path_size;
+	const struct entry *known;
+
+	if (previous == NULL || options->may_differ == NULL || options->distrust ||
+	    options->may_differ(options->may_differ_ctx, scan->path, size))
+		return false;
+	known = tree_find(previous, scan->path, size);
+	if (known == NULL || known->type != ENTRY_DIR || known->seen.ino != sight->ino)
+		return false;
+	scan->path[size] = '/';
+	size_t from = first_from(previous, scan->path, size + 1), to = from;
+
+	while (to < previous->count && previous->entries[to].path_size > size + 1 &&
+	       memcmp(previous->entries[to].path, scan->path, size + 1) == 0)
+		if (previous->entries[to++].seen.ino == 0) {
+			scan->path[size] = '\0';
+			return false; /* too young then: to be looked at again */
+		}
+	scan->path[size] = '\0';
+	*ret_r = 0;
+	for (size_t i = from; i < to && *ret_r == 0; i++) {
+		struct entry copy = previous->entries[i];
+
+		*ret_r = put(scan, &copy, &previous->entries[i].seen);
+	}
+	scan->kept = to - from;
+	scan->ignored = 0;
+	return true;
+}
+
 static int scan_directory(struct scan *scan, int fd);
 
 static int put_directory(struct scan *scan, const struct entry_seen *sight)
@@ -292,7 +354,10 @@ static int scan_child_directory(struct scan *scan, int dir_fd, const char *name,
 		return 0;
 	}
 	scan->kept = scan->ignored = 0;
-	r = scan_directory(scan, fd);
+	if (keep_below(scan, sight, &r))
+		close(fd);
+	else
+		r = scan_directory(scan, fd);
 	/* A directory that was to go stays while something excluded is in it (R14). It must not
 	 * come back as a new one of ours. */
 	if (r == 0 && (scan->kept > 0 || scan->ignored == 0 || scan->options->previous == NULL ||
@@ -432,7 +497,6 @@ int scan_run(const struct scan_options *options, struct scan_result *ret_result,
 	struct scan *scan = calloc(1, sizeof *scan);
 	struct timespec now;
 	const struct entry *bad = NULL;
-	unsigned size;
 	int r = -ENOMEM;
 
 	memset(ret_result, 0, sizeof *ret_result);
@@ -443,8 +507,7 @@ int scan_run(const struct scan_options *options, struct scan_result *ret_result,
 	scan->fault = fault;
 	ret_result->tree = tree_new();
 	scan->digest = EVP_MD_CTX_new();
-	if (ret_result->tree == NULL || scan->digest == NULL ||
-	    EVP_DigestInit_ex(scan->digest, EVP_sha256(), NULL) != 1) {
+	if (ret_result->tree == NULL || scan->digest == NULL) {
 		fault_set(fault, r, "cannot scan");
 		goto out;
 	}
@@ -466,12 +529,8 @@ int scan_run(const struct scan_options *options, struct scan_result *ret_result,
 		ret_result->tree = tree_new();
 		r = ret_result->tree ? tree_seal(ret_result->tree, NULL) : -ENOMEM;
 	}
-	if (r < 0) {
+	if (r < 0)
 		fault_set(fault, r, "cannot scan");
-		goto out;
-	}
-	size = sizeof ret_result->fingerprint;
-	EVP_DigestFinal_ex(scan->digest, ret_result->fingerprint, &size);
 out:
 	EVP_MD_CTX_free(scan->digest);
 	free(scan);

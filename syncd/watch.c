@@ -57,6 +57,11 @@ struct watch {
 	int missed_errno;
 	char degraded[256];
 
+	/* Directories in which something has changed since watch_looked(). */
+	char *changed[WATCH_CHANGED_MAX];
+	int changed_count;
+	bool all_changed;
+
 	/* The last few files that were seen being written: one of these renamed away was a
 	 * temporary file, and its writing and renaming are one save. */
 	struct written written[WRITTEN_NAMES_MAX];
@@ -181,14 +186,15 @@ static void walk(struct watch *w, const char *path, int depth)
 		return;
 
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-
-	if (fd < 0)
-		return;
-
-	DIR *dir = fdopendir(fd);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 
 	if (dir == NULL) {
-		close(fd);
+		if (errno != ENOENT && errno != ENOTDIR && errno != ELOOP) {
+			w->missed++; /* all below it, however much that is */
+			w->missed_errno = errno;
+		}
+		if (fd >= 0)
+			close(fd);
 		return;
 	}
 	for (struct dirent *d; (d = readdir(dir)) != NULL;) {
@@ -252,8 +258,49 @@ static void say_degraded(struct watch *w)
 		 w->missed, w->missed + w->used, limit);
 }
 
+void watch_looked(struct watch *w)
+{
+	for (int i = 0; i < w->changed_count; i++)
+		free(w->changed[i]);
+	w->changed_count = 0;
+	w->all_changed = false;
+}
+
+void watch_doubt(struct watch *w)
+{
+	w->all_changed = true;
+}
+
+static void note_changed(struct watch *w, const char *path)
+{
+	if (w->all_changed)
+		return;
+	for (int i = 0; i < w->changed_count; i++)
+		if (strcmp(w->changed[i], path) == 0)
+			return;
+	if (w->changed_count < WATCH_CHANGED_MAX)
+		w->changed[w->changed_count] = strdup(path);
+	if (w->changed_count == WATCH_CHANGED_MAX || w->changed[w->changed_count] == NULL)
+		w->all_changed = true;
+	else
+		w->changed_count++;
+}
+
+bool watch_may_differ(const struct watch *w, const char *path, size_t path_size)
+{
+	if (w->all_changed || w->missed > 0 || w->mounts_source == NULL)
+		return true;
+	for (int i = 0; i < w->changed_count; i++)
+		if (strncmp(w->changed[i], path, path_size) == 0 &&
+		    (w->changed[i][path_size] == '/' || w->changed[i][path_size] == '\0'))
+			return true;
+	return false;
+}
+
 void watch_rearm(struct watch *w)
 {
+	/* What a directory was called before is worth nothing now. */
+	watch_doubt(w);
 	w->round++;
 	w->missed = 0;
 	for (int i = 0; i < w->paths_count; i++) {
@@ -399,7 +446,13 @@ static void on_events(void *ctx, int fd, uint32_t events)
 
 			at += sizeof *ev + ev->len;
 			if (judge(w, ev, &kind, &wants_rearm)) {
+				const struct entry *entry = find(w, ev->wd);
+
 				rearm |= wants_rearm;
+				if (wants_rearm || entry == NULL)
+					watch_doubt(w);
+				else
+					note_changed(w, entry->path);
 				w->fn(w->ctx, kind);
 			}
 		}
@@ -474,6 +527,7 @@ struct watch *watch_free(struct watch *w)
 		if (w->entries[i].wd > 0)
 			free(w->entries[i].path);
 	free(w->entries);
+	watch_looked(w);
 	free(w);
 	return NULL;
 }

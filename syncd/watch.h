@@ -11,6 +11,10 @@
  * The order that closes the new-subdirectory race: a watch is added first, then the directory is
  * read; the caller scans after it was rung.
  *
+ * Which directories may have changed is kept, so that a scan of a large tree need not look at all
+ *of it. Only for plain events of files is it one directory; whatever moves, makes or removes a
+ *directory, and whatever inotify loses, may have changed everything.
+ *
  *	watch_new(), then one scan;
  *	on_ring: settle_change() or, if everything may have changed, a scan soon;
  *	watch_rearm() before every full scan: watches follow inodes, paths may have moved on.
@@ -27,7 +31,8 @@
 #include "syncd/settle.h"
 
 #define WATCH_DIRECTORIES_MAX 200000
-#define WATCH_DEPTH_MAX 64
+#define WATCH_DEPTH_MAX 128 /* as deep as anything that can be mirrored */
+#define WATCH_CHANGED_MAX 64 /* directories that are told apart; more are all of them */
 
 struct watch;
 
@@ -41,6 +46,13 @@ int watch_new(struct loop *loop, const char *const *paths, int paths_count,
 struct watch *watch_free(struct watch *watch);
 /* Walks the paths again; adds what is not watched yet, forgets what is gone. */
 void watch_rearm(struct watch *watch);
+/* Whether something at or below this directory may have changed since watch_looked(). true for what
+ * is not watched. */
+bool watch_may_differ(const struct watch *watch, const char *path, size_t path_size);
+/* The tree was scanned after the last event that was taken, and what the scan found is known. */
+void watch_looked(struct watch *watch);
+/* Everything may have changed. */
+void watch_doubt(struct watch *watch);
 /* NULL while every directory is watched; otherwise a sentence with the cure. The caller scans by
  * time then. */
 const char *watch_degraded(const struct watch *watch);

@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -81,13 +82,29 @@ static void put_file(const struct fixture *f, const char *name, const char *text
 	close(fd);
 }
 
+/* Where something may have changed; "": everywhere. */
+static char changed[PATH_MAX];
+
+static bool may_differ(const void *ctx, const char *path, size_t path_size)
+{
+	(void)ctx;
+	return strncmp(changed, path, path_size) == 0 &&
+	       (changed[path_size] == '/' || changed[path_size] == '\0');
+}
+
+static void change_in(const struct fixture *f, const char *name)
+{
+	snprintf(changed, sizeof changed, "%s/%s", f->mirror, name);
+}
+
 static struct scan_result scan(struct fixture *f)
 {
 	struct scan_options options = {.paths = f->paths,
 				       .paths_count = 1,
 				       .ignore = &f->ignore,
 				       .objects = f->objects,
-				       .previous = f->previous};
+				       .previous = f->previous,
+				       .may_differ = *changed ? may_differ : NULL};
 	struct scan_result result;
 	struct fault fault = {""};
 
@@ -296,6 +313,107 @@ static void two_scans_of_a_tree_at_rest_have_one_fingerprint(void **state)
 	scan_result_release(&b);
 }
 
+static void where_nothing_can_have_changed_nothing_is_looked_at(void **state)
+{
+	struct fixture *f = *state;
+	struct scan_result whole, part;
+
+	assert_int_equal(mkdir(at(f, "a"), 0755), 0);
+	assert_int_equal(mkdir(at(f, "a/deep"), 0755), 0);
+	assert_int_equal(mkdir(at(f, "b"), 0755), 0);
+	assert_int_equal(mkdir(at(f, "b-side"), 0755), 0);
+	put_file(f, "a/deep/file", "old");
+	put_file(f, "b/file", "old");
+	put_file(f, "b-side/file", "old");
+	scan_until_ripe(f);
+	whole = scan(f);
+	change_in(f, "b");
+	part = scan(f);
+	assert_memory_equal(part.fingerprint, whole.fingerprint, sizeof part.fingerprint);
+	assert_memory_equal(part.tree->hash, whole.tree->hash, sizeof part.tree->hash);
+	assert_int_equal(part.tree->count, whole.tree->count);
+	scan_result_release(&whole);
+	scan_result_release(&part);
+	put_file(f, "a/deep/file", "new");
+	put_file(f, "b/file", "new");
+	put_file(f, "b-side/file", "new");
+	part = scan(f);
+	assert_int_equal(part.files_read, 1);
+	assert_memory_equal(find(f, part.tree, "a/deep/file")->hash,
+			    find(f, f->previous, "a/deep/file")->hash, ENTRY_HASH_BYTES);
+	changed[0] = '\0';
+	whole = scan(f);
+	assert_int_equal(whole.files_read, 3);
+	assert_memory_not_equal(part.tree->hash, whole.tree->hash, sizeof part.tree->hash);
+	scan_result_release(&whole);
+	scan_result_release(&part);
+}
+
+static void what_was_too_young_is_looked_at_wherever_it_is(void **state)
+{
+	struct fixture *f = *state;
+	struct scan_result part;
+
+	assert_int_equal(mkdir(at(f, "a"), 0755), 0);
+	assert_int_equal(mkdir(at(f, "b"), 0755), 0);
+	scan_until_ripe(f);
+	do {
+		put_file(f, "a/file", "young");
+		part = scan(f);
+		tree_free(f->previous);
+		f->previous = part.tree;
+	} while (find(f, f->previous, "a/file")->seen.ino != 0);
+	put_file(f, "a/file", "other");
+	change_in(f, "b");
+	part = scan(f);
+	changed[0] = '\0';
+	assert_int_equal(part.files_read, 1);
+	scan_result_release(&part);
+}
+
+static uint64_t now_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000u + (uint64_t)ts.tv_nsec / 1000u;
+}
+
+static void an_edit_beside_20000_files_costs_what_its_directory_costs(void **state)
+{
+	struct fixture *f = *state;
+	char name[64];
+	uint64_t began_us, whole_us, part_us;
+	struct scan_result part;
+
+	for (int d = 0; d < 200; d++) {
+		snprintf(name, sizeof name, "d%03d", d);
+		assert_int_equal(mkdir(at(f, name), 0755), 0);
+		for (int i = 0; i < 100; i++) {
+			snprintf(name, sizeof name, "d%03d/f%02d", d, i);
+			put_file(f, name, "the same everywhere\n");
+		}
+	}
+	scan_until_ripe(f);
+	began_us = now_us();
+	part = scan(f);
+	whole_us = now_us() - began_us;
+	scan_result_release(&part);
+	put_file(f, "d100/f50", "edited\n");
+	change_in(f, "d100");
+	began_us = now_us();
+	part = scan(f);
+	part_us = now_us() - began_us;
+	changed[0] = '\0';
+	assert_int_equal(part.files_read, 1);
+	assert_int_equal(part.tree->count, 20201);
+	scan_result_release(&part);
+	printf("figure: 20,000 files in 200 directories: a whole look %llu ms, after an edit in "
+	       "one "
+	       "of them %llu ms\n",
+	       (unsigned long long)(whole_us / 1000), (unsigned long long)(part_us / 1000));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -309,6 +427,9 @@ int main(void)
 		TEST(a_missing_path_is_counted_and_a_link_in_its_place_is_a_problem),
 		TEST(a_directory_that_holds_only_what_is_excluded_does_not_come_back),
 		TEST(two_scans_of_a_tree_at_rest_have_one_fingerprint),
+		TEST(where_nothing_can_have_changed_nothing_is_looked_at),
+		TEST(what_was_too_young_is_looked_at_wherever_it_is),
+		TEST(an_edit_beside_20000_files_costs_what_its_directory_costs),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

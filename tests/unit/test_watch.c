@@ -320,6 +320,93 @@ static int go_private(void **state)
 	return unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0;
 }
 
+static bool may_differ(const struct fixture *f, const char *name)
+{
+	const char *path = *name ? at(f, name) : f->mirror;
+
+	return watch_may_differ(f->watch, path, strlen(path));
+}
+
+static void an_edited_file_makes_its_directory_differ_and_no_other(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(mkdir(at(f, "a"), 0755), 0);
+	assert_int_equal(mkdir(at(f, "a/deep"), 0755), 0);
+	assert_int_equal(mkdir(at(f, "a/deep-er"), 0755), 0);
+	assert_int_equal(mkdir(at(f, "b"), 0755), 0);
+	wait_for_ring(f);
+	drain(f);
+	assert_true(may_differ(f, "b")); /* directories were made: everything may have changed */
+	watch_looked(f->watch);
+	assert_false(may_differ(f, ""));
+	f->rings = 0;
+	put_file(f, "a/deep/file");
+	wait_for_ring(f);
+	assert_true(may_differ(f, "a/deep"));
+	assert_true(may_differ(f, "a"));
+	assert_true(may_differ(f, ""));
+	assert_false(may_differ(f, "b"));
+	assert_false(may_differ(f, "a/deep-er"));
+	assert_false(may_differ(f, "a/de"));
+	watch_looked(f->watch);
+	assert_false(may_differ(f, "a"));
+}
+
+static void whatever_happens_to_a_directory_makes_all_of_them_differ(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(mkdir(at(f, "a"), 0755), 0);
+	assert_int_equal(mkdir(at(f, "b"), 0755), 0);
+	wait_for_ring(f);
+	drain(f);
+	watch_looked(f->watch);
+	f->rings = 0;
+	assert_int_equal(rename(at(f, "a"), at(f, "c")), 0);
+	put_file(f, "c/file");
+	wait_for_ring(f);
+	assert_true(may_differ(f, "b"));
+	watch_looked(f->watch);
+	/* And by its new name it is known from then on. */
+	f->rings = 0;
+	put_file(f, "c/other");
+	wait_for_ring(f);
+	assert_true(may_differ(f, "c"));
+	assert_false(may_differ(f, "b"));
+	f->rings = 0;
+	assert_int_equal(rmdir(at(f, "b")), 0);
+	wait_for_ring(f);
+	drain(f);
+	assert_true(may_differ(f, "c/nothing"));
+	watch_looked(f->watch);
+	watch_doubt(f->watch);
+	assert_true(may_differ(f, "c"));
+}
+
+static void more_changed_directories_than_are_told_apart_are_all(void **state)
+{
+	struct fixture *f = *state;
+	char name[32];
+
+	for (int i = 0; i <= WATCH_CHANGED_MAX; i++) {
+		snprintf(name, sizeof name, "d%d", i);
+		assert_int_equal(mkdir(at(f, name), 0755), 0);
+	}
+	assert_int_equal(mkdir(at(f, "quiet"), 0755), 0);
+	wait_for_ring(f);
+	drain(f);
+	watch_looked(f->watch);
+	for (int i = 0; i <= WATCH_CHANGED_MAX; i++) {
+		assert_false(may_differ(f, "quiet"));
+		f->rings = 0;
+		snprintf(name, sizeof name, "d%d/file", i);
+		put_file(f, name);
+		wait_for_ring(f);
+	}
+	assert_true(may_differ(f, "quiet"));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -334,6 +421,9 @@ int main(void)
 		TEST(a_path_that_vanishes_and_comes_back_is_noticed_both_times),
 		TEST(a_mount_over_a_path_rings),
 		TEST(too_few_watches_are_said_with_the_cure),
+		TEST(an_edited_file_makes_its_directory_differ_and_no_other),
+		TEST(whatever_happens_to_a_directory_makes_all_of_them_differ),
+		TEST(more_changed_directories_than_are_told_apart_are_all),
 	};
 
 	return cmocka_run_group_tests(tests, go_private, NULL);

@@ -467,6 +467,7 @@ static void release(struct engine *engine)
 	loop_timer_free(engine->beat_timer);
 	loop_timer_free(engine->second_timer);
 	loop_timer_free(engine->soon_timer);
+	loop_timer_free(engine->mails.timer);
 	msg_channel_free(engine->prober);
 	msg_channel_free(engine->channel);
 	agent_snapshot_drop(engine->snapshot);
@@ -487,6 +488,8 @@ static int set_up(struct engine *engine, const struct engine_start *start)
 		error = loop_timer_new(engine->loop, on_second, engine, &engine->second_timer);
 	if (!error)
 		error = loop_timer_new(engine->loop, on_soon, engine, &engine->soon_timer);
+	if (!error)
+		error = engine_mail_init(engine);
 	if (!error)
 		error = loop_signal_add(engine->loop, SIGTERM, on_stop_signal, engine, &signals);
 	if (!error)

@@ -12,6 +12,7 @@
  *   engine_file.c    a check's file with a number
  *   engine_probe.c   what checks ask of the prober
  *   engine_moves.c   handover and maintenance
+ *   engine_mail.c    mail to people
  *   engine_status.c  what `status` answers
  */
 #ifndef TANDEM_ENGINE_PRIVATE_H
@@ -152,6 +153,24 @@ struct engine_move {
 	uint64_t asked_us;
 };
 
+#define ENGINE_MAILS_MAX 32
+
+struct engine_mail {
+	uint64_t wall_s;
+	char subject[224];
+	char text[512];
+};
+
+struct engine_mails {
+	struct engine_mail list[ENGINE_MAILS_MAX]; /* a ring */
+	int first, count;
+	uint32_t run;		  /* of the first one, which is under way; 0: none is */
+	int tries;		  /* of the first one, that failed */
+	struct loop_timer *timer; /* to try again; or until when the prober must have answered */
+	uint64_t sent, dropped;
+	char error[256]; /* of the last try; "": it went well */
+};
+
 struct engine_waiter {
 	struct ctl_client *client; /* NULL: free */
 	uint32_t request;
@@ -161,6 +180,7 @@ struct engine {
 	struct loop *loop;
 	struct msg_channel *channel;
 	struct msg_channel *prober; /* NULL: none */
+	struct engine_mails mails;
 	struct netmon *netmon;
 	struct address_port *addresses;
 	int announce_fd;
@@ -313,6 +333,13 @@ void engine_moves_maintenance(struct engine *engine, struct ctl_client *client,
 bool engine_moves_written(struct engine *engine, struct wire_reader *in);
 void engine_moves_tell(struct engine_router *router); /* whether this is maintenance */
 void engine_moves_look(struct engine *engine);	      /* is what was asked for done? */
+
+/* engine_mail.c */
+int engine_mail_init(struct engine *engine);
+void engine_mail_transition(struct engine_router *router, const struct vrrp_action *action);
+/* There is a prober again. */
+void engine_mail_connected(struct engine *engine);
+void engine_mail_done(struct engine *engine, bool good, const char *words);
 
 /* engine_status.c */
 json_t *engine_status(const struct engine *engine);

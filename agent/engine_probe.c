@@ -85,6 +85,10 @@ static void on_message(void *ctx, uint16_t type, const uint8_t *payload, size_t 
 		engine->prober = msg_channel_free(engine->prober);
 		return;
 	}
+	if (answer.run == engine->mails.run) {
+		engine_mail_done(engine, answer.outcome == ENGINE_CHECK_OK, answer.words);
+		return;
+	}
 	/* The check may have gone, or have made up its mind, meanwhile. */
 	for (struct engine_check *check = engine->checks; check; check = check->next) {
 		if (check->run == answer.run && check->conf->probe.target) {
@@ -118,5 +122,6 @@ bool engine_probe_connect(struct engine *engine, int fd)
 	for (struct engine_check *check = engine->checks; check; check = check->next)
 		if (check->run && check->conf->probe.target)
 			ask(check);
+	engine_mail_connected(engine);
 	return true;
 }

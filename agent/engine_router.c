@@ -241,6 +241,7 @@ static void do_transition(struct engine_router *router, const struct vrrp_action
 		   node >= 0 ? conf_of(router->snapshot)->nodes[node].name : "");
 	if (to == VRRP_FAULT && *router->trouble)
 		log_warn("%s: %s", router->conf->name, router->trouble);
+	engine_mail_transition(router, action);
 	router->record_due = true;
 	engine_checks_state(router->engine, router);
 	if (action->u.transition.from == VRRP_LEAVING)

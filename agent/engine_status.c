@@ -238,6 +238,21 @@ static json_t *check_object(const struct engine_check *check)
 	return object;
 }
 
+static json_t *mail_of(const struct engine *engine)
+{
+	const struct engine_mails *mails = &engine->mails;
+	json_t *object;
+
+	if (!engine->snapshot->conf.conf->mail.to_count)
+		return json_null();
+	object = json_pack("{s:i s:I s:I}", "queued", mails->count, "sent", (json_int_t)mails->sent,
+			   "dropped", (json_int_t)mails->dropped);
+	json_object_set_new(object, "error",
+			    *mails->error ? ctl_text(mails->error, strlen(mails->error))
+					  : json_null());
+	return object;
+}
+
 json_t *engine_status(const struct engine *engine)
 {
 	const struct conf *conf = engine->snapshot->conf.conf;
@@ -250,10 +265,10 @@ json_t *engine_status(const struct engine *engine)
 		json_array_append_new(instances, instance(router));
 	for (const struct engine_check *check = engine->checks; check; check = check->next)
 		json_array_append_new(checks, check_object(check));
-	return json_pack("{s:b s:i s:s s:s s:s s:s s:i s:s s:b s:o s:o s:o}", "ok", 1, "version", 1,
-			 "program", "tandem-agent", "release", TANDEM_VERSION, "node",
+	return json_pack("{s:b s:i s:s s:s s:s s:s s:i s:s s:b s:o s:o s:o s:o}", "ok", 1,
+			 "version", 1, "program", "tandem-agent", "release", TANDEM_VERSION, "node",
 			 engine->snapshot->conf.node, "cluster", conf->cluster, "snapshot",
 			 (int)engine->snapshot->conf.number, "config_hash", hash, "maintenance",
 			 engine->maintenance, "uptime_us", age(engine, engine->started_us),
-			 "instances", instances, "checks", checks);
+			 "instances", instances, "checks", checks, "mail", mail_of(engine));
 }

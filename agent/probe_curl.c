@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "agent/probe_judge.h"
 #include "shared/log.h"
@@ -31,11 +33,18 @@ struct probe_job {
 	size_t headers; /* bytes */
 	bool enough;	/* we ended it */
 	char error[CURL_ERROR_SIZE];
+	/* a mail */
+	bool is_mail;
+	struct curl_slist *to;
+	char *message;
+	size_t message_size, message_at;
 };
 
 static void free_job(struct probe_job *job)
 {
 	curl_easy_cleanup(job->easy);
+	curl_slist_free_all(job->to);
+	free(job->message);
 	free(job);
 }
 
@@ -105,6 +114,13 @@ static enum engine_check_outcome judge(const struct probe_job *job, CURLcode cod
 	const struct probe_request *q = &job->request;
 	curl_off_t took_us = 0;
 
+	if (job->is_mail) {
+		snprintf(words, room, "%.100s: %.120s", q->target,
+			 code == CURLE_OK ? "taken"
+			 : job->error[0]  ? job->error
+					  : curl_easy_strerror(code));
+		return code == CURLE_OK ? ENGINE_CHECK_OK : ENGINE_CHECK_FAILED;
+	}
 	curl_easy_getinfo(job->easy, CURLINFO_TOTAL_TIME_T, &took_us);
 	if (code == CURLE_OPERATION_TIMEDOUT) {
 		snprintf(words, room, "%.100s: no %s within %g s", q->target,
@@ -278,15 +294,15 @@ static size_t on_body(char *data, size_t size, size_t count, void *ctx)
 	return job->enough ? 0 : size * count;
 }
 
-static bool set_protocols(CURL *easy)
+static bool set_protocols(CURL *easy, bool is_mail)
 {
 #if LIBCURL_VERSION_NUM >= 0x075500
-	return !curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https") &&
+	return !curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, is_mail ? "smtp" : "http,https") &&
 	       !curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
 #else
 	const long both = CURLPROTO_HTTP | CURLPROTO_HTTPS;
 
-	return !curl_easy_setopt(easy, CURLOPT_PROTOCOLS, both) &&
+	return !curl_easy_setopt(easy, CURLOPT_PROTOCOLS, is_mail ? CURLPROTO_SMTP : both) &&
 	       !curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS, both);
 #endif
 }
@@ -306,7 +322,8 @@ static bool set_common(struct probe_job *job, uint64_t timeout_us)
 	       !curl_easy_setopt(easy, CURLOPT_NOPROXY, "*") &&
 	       !curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L) &&
 	       !curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 1L) &&
-	       !curl_easy_setopt(easy, CURLOPT_DNS_CACHE_TIMEOUT, 0L) && set_protocols(easy);
+	       !curl_easy_setopt(easy, CURLOPT_DNS_CACHE_TIMEOUT, 0L) &&
+	       set_protocols(easy, job->is_mail);
 }
 
 static bool set_http(struct probe_job *job)
@@ -355,6 +372,99 @@ int probe_curl_check(struct probe_curl *port, const struct probe_request *reques
 	}
 	if (!set_common(job, request->timeout_us) || !(request->http ? set_http : set_tcp)(job) ||
 	    curl_multi_add_handle(port->multi, job->easy)) {
+		free_job(job);
+		return -ENOMEM;
+	}
+	*ret_job = job;
+	return 0;
+}
+
+/* ---- a mail ---- */
+
+static size_t on_read(char *data, size_t size, size_t count, void *ctx)
+{
+	struct probe_job *job = ctx;
+	size_t left = job->message_size - job->message_at;
+	size_t piece = size * count < left ? size * count : left;
+
+	memcpy(data, job->message + job->message_at, piece);
+	job->message_at += piece;
+	return piece;
+}
+
+/* The message as RFC 5322 wants it. libcurl sees to the dots. */
+static int write_message(struct probe_job *job, const struct probe_mail *mail, const char *from,
+			 const char *host)
+{
+	FILE *out = open_memstream(&job->message, &job->message_size);
+	time_t when = (time_t)mail->wall_s;
+	struct tm tm;
+	char date[64];
+
+	if (!out)
+		return -ENOMEM;
+	gmtime_r(&when, &tm);
+	strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S +0000", &tm);
+	fprintf(out, "Date: %s\r\nFrom: tandem on %s <%s>\r\nTo: ", date, mail->node, from);
+	for (int i = 0; i < mail->to_count; i++)
+		fprintf(out, "%s<%s>", i ? ",\r\n\t" : "", mail->to[i]);
+	/* The same mail, tried again, has the same one. */
+	fprintf(out, "\r\nMessage-ID: <%llx.%x.%s@%s>\r\nSubject: %s\r\n",
+		(unsigned long long)mail->wall_s, mail->run, mail->node, host, mail->subject);
+	fprintf(out, "Auto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\n"
+		     "Content-Type: text/plain; charset=us-ascii\r\n\r\n");
+	for (const char *p = mail->text; *p; p++)
+		if (*p == '\n')
+			fputs("\r\n", out);
+		else
+			fputc(*p, out);
+	return fclose(out) ? -ENOMEM : 0;
+}
+
+static bool set_mail(struct probe_job *job, const struct probe_mail *mail)
+{
+	CURL *easy = job->easy;
+	char url[sizeof mail->server + sizeof mail->helo + 16], host[256] = "localhost";
+	char from[sizeof host + 16];
+
+	if (gethostname(host, sizeof host - 1))
+		snprintf(host, sizeof host, "localhost");
+	snprintf(url, sizeof url, "smtp://%s/%s", mail->server, mail->helo[0] ? mail->helo : host);
+	snprintf(from, sizeof from, "%s%s", mail->from[0] ? "" : "tandem@",
+		 mail->from[0] ? mail->from : host);
+	for (int i = 0; i < mail->to_count; i++) {
+		struct curl_slist *longer = curl_slist_append(job->to, mail->to[i]);
+
+		if (!longer)
+			return false;
+		job->to = longer;
+	}
+	return !write_message(job, mail, from, host) && !curl_easy_setopt(easy, CURLOPT_URL, url) &&
+	       !curl_easy_setopt(easy, CURLOPT_MAIL_FROM, from) &&
+	       !curl_easy_setopt(easy, CURLOPT_MAIL_RCPT, job->to) &&
+	       !curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L) &&
+	       !curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_read) &&
+	       !curl_easy_setopt(easy, CURLOPT_READDATA, job) &&
+	       !curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
+				 (long)((mail->connect_timeout_us + 999) / 1000));
+}
+
+int probe_curl_mail(struct probe_curl *port, const struct probe_mail *mail, probe_done_fn fn,
+		    void *ctx, struct probe_job **ret_job)
+{
+	struct probe_job *job = calloc(1, sizeof *job);
+
+	if (!job)
+		return -ENOMEM;
+	*job = (struct probe_job){.port = port, .fn = fn, .ctx = ctx, .is_mail = true};
+	snprintf(job->request.target, sizeof job->request.target, "%s", mail->server);
+	job->easy = curl_easy_init();
+	if (!job->easy) {
+		free(job);
+		return -ENOMEM;
+	}
+	if (!set_common(job, mail->connect_timeout_us + PROBE_MAIL_TALK_US) ||
+	    !set_mail(job, mail) || curl_multi_add_handle(port->multi, job->easy)) {
 		free_job(job);
 		return -ENOMEM;
 	}

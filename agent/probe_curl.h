@@ -5,7 +5,8 @@
  * A job is started, and its function is called once, with what became of it; or it is abandoned.
  * Every job has a time limit. Nothing that a server sends decides how much is read or kept. Each
  * probe makes a connection of its own: that one can be made is what is asked. No proxy is used,
- * whatever the environment says, no cookie, no file with passwords, nothing but HTTP and HTTPS.
+ * whatever the environment says, no cookie, no file with passwords, nothing but HTTP and HTTPS;
+ * and SMTP for mail.
  */
 #ifndef TANDEM_PROBE_CURL_H
 #define TANDEM_PROBE_CURL_H
@@ -27,6 +28,8 @@ struct probe_curl *probe_curl_free(struct probe_curl *port);
 
 int probe_curl_check(struct probe_curl *port, const struct probe_request *request, probe_done_fn fn,
 		     void *ctx, struct probe_job **ret_job);
+int probe_curl_mail(struct probe_curl *port, const struct probe_mail *mail, probe_done_fn fn,
+		    void *ctx, struct probe_job **ret_job);
 struct probe_job *probe_curl_abandon(struct probe_job *job); /* NULL is fine; returns NULL */
 
 #endif

@@ -54,6 +54,76 @@ bool probe_request_get(struct wire_reader *r, struct probe_request *ret_request)
 	       (q->statuses_count > 0) == q->http;
 }
 
+static void put_text(struct wire_writer *w, const char *text)
+{
+	wire_put_string(w, text ? text : "", text ? strlen(text) : 0);
+}
+
+static void put_clean(struct wire_writer *w, const char *text, size_t size_max, bool lines)
+{
+	char clean[PROBE_MAIL_TEXT_BYTES_MAX];
+	size_t size = strnlen(text, size_max);
+
+	for (size_t i = 0; i < size; i++)
+		clean[i] = is_printable(text[i]) || (lines && text[i] == '\n') ? text[i] : '?';
+	wire_put_string(w, clean, size);
+}
+
+void probe_mail_put(struct wire_writer *w, uint32_t run, const struct conf_mail *conf,
+		    const char *node, uint64_t wall_s, const char *subject, const char *text)
+{
+	wire_put_u32(w, run);
+	wire_put_u64(w, conf->connect_timeout_us);
+	wire_put_u64(w, wall_s);
+	put_text(w, node);
+	put_text(w, conf->server);
+	put_text(w, conf->helo);
+	put_text(w, conf->from);
+	wire_put_u8(w, (uint8_t)conf->to_count);
+	for (int i = 0; i < conf->to_count; i++)
+		put_text(w, conf->to[i]);
+	put_clean(w, subject, PROBE_MAIL_SUBJECT_BYTES_MAX, false);
+	put_clean(w, text, PROBE_MAIL_TEXT_BYTES_MAX, true);
+}
+
+/* No line can be added to a header, nor a command to the conversation. */
+static bool is_clean(const char *text, bool lines)
+{
+	for (const char *p = text; *p; p++)
+		if (!is_printable(*p) && !(lines && *p == '\n'))
+			return false;
+	return true;
+}
+
+bool probe_mail_get(struct wire_reader *r, struct probe_mail *ret_mail)
+{
+	struct probe_mail *m = ret_mail;
+	bool clean;
+
+	memset(m, 0, sizeof *m);
+	m->run = wire_get_u32(r);
+	m->connect_timeout_us = wire_get_u64(r);
+	m->wall_s = wire_get_u64(r);
+	wire_get_string_into(r, m->node, sizeof m->node);
+	wire_get_string_into(r, m->server, sizeof m->server);
+	wire_get_string_into(r, m->helo, sizeof m->helo);
+	wire_get_string_into(r, m->from, sizeof m->from);
+	m->to_count = wire_get_u8(r);
+	if (m->to_count < 1 || m->to_count > CONF_MAIL_RECIPIENTS_MAX)
+		return false;
+	clean = is_clean(m->node, false) && is_clean(m->server, false) &&
+		is_clean(m->helo, false) && is_clean(m->from, false);
+	for (int i = 0; i < m->to_count; i++) {
+		wire_get_string_into(r, m->to[i], sizeof m->to[i]);
+		clean = clean && m->to[i][0] && is_clean(m->to[i], false);
+	}
+	wire_get_string_into(r, m->subject, sizeof m->subject);
+	wire_get_string_into(r, m->text, sizeof m->text);
+	return wire_reader_done(r) && clean && is_clean(m->subject, false) &&
+	       is_clean(m->text, true) && m->run && m->server[0] && m->connect_timeout_us > 0 &&
+	       m->connect_timeout_us <= TIMEOUT_US_MAX && m->wall_s < UINT64_C(1) << 40;
+}
+
 void probe_answer_put(struct wire_writer *w, uint32_t run, enum engine_check_outcome outcome,
 		      const char *words)
 {

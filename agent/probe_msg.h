@@ -35,8 +35,9 @@ enum probe_msg {
 	/* engine to prober */
 	PROBE_MSG_RUN,	/* struct probe_request */
 	PROBE_MSG_DROP, /* u32 run: nobody waits for it any more */
+	PROBE_MSG_MAIL, /* struct probe_mail; one at a time */
 	/* prober to engine */
-	PROBE_MSG_DONE, /* struct probe_answer */
+	PROBE_MSG_DONE, /* struct probe_answer, of a probe or a mail */
 };
 
 struct probe_request {
@@ -51,6 +52,24 @@ struct probe_request {
 	bool verify;
 };
 
+#define PROBE_MAIL_SUBJECT_BYTES_MAX 223
+#define PROBE_MAIL_TEXT_BYTES_MAX 1023
+#define PROBE_MAIL_TALK_US 60000000 /* from the connection on, until the server has taken it */
+
+struct probe_mail {
+	uint32_t run;
+	uint64_t connect_timeout_us;
+	uint64_t wall_s; /* of what it tells, since 1970 */
+	char node[CONF_NAME_BYTES_MAX + 1];
+	char server[CONF_MAIL_ADDRESS_BYTES_MAX + 9];
+	char helo[CONF_MAIL_ADDRESS_BYTES_MAX + 1]; /* "": the host's name */
+	char from[CONF_MAIL_ADDRESS_BYTES_MAX + 1]; /* "": tandem@ the host's name */
+	char to[CONF_MAIL_RECIPIENTS_MAX][CONF_MAIL_ADDRESS_BYTES_MAX + 1];
+	int to_count;
+	char subject[PROBE_MAIL_SUBJECT_BYTES_MAX + 1]; /* printable ASCII */
+	char text[PROBE_MAIL_TEXT_BYTES_MAX + 1];	/* the same, and newlines */
+};
+
 struct probe_answer {
 	uint32_t run;
 	enum engine_check_outcome outcome;
@@ -61,6 +80,10 @@ void probe_request_put(struct wire_writer *w, uint32_t run, uint64_t timeout_us,
 		       const struct conf_probe *probe);
 /* False: it is none. */
 bool probe_request_get(struct wire_reader *r, struct probe_request *ret_request);
+/* What is not printable ASCII in subject and text becomes '?'. */
+void probe_mail_put(struct wire_writer *w, uint32_t run, const struct conf_mail *conf,
+		    const char *node, uint64_t wall_s, const char *subject, const char *text);
+bool probe_mail_get(struct wire_reader *r, struct probe_mail *ret_mail);
 /* Words beyond their ceiling are cut, other characters than printable ASCII become '?'. */
 void probe_answer_put(struct wire_writer *w, uint32_t run, enum engine_check_outcome outcome,
 		      const char *words);

@@ -57,23 +57,49 @@ static void on_probe_done(void *ctx, enum engine_check_outcome outcome, const ch
 	answer(probe->prober, probe->run, outcome, words);
 }
 
+static struct probe *free_probe(struct prober *prober, uint32_t run)
+{
+	for (int i = 0; i < PROBES_MAX; i++) {
+		struct probe *probe = &prober->probes[i];
+
+		if (probe->job)
+			continue;
+		probe->prober = prober;
+		probe->run = run;
+		return probe;
+	}
+	answer(prober, run, ENGINE_CHECK_NOT_EXECUTED, "too many probes run");
+	return NULL;
+}
+
+static bool start_mail(struct prober *prober, struct wire_reader *in)
+{
+	static struct probe_mail mail;
+	struct probe *probe;
+	int error;
+
+	if (!probe_mail_get(in, &mail))
+		return false;
+	probe = free_probe(prober, mail.run);
+	if (!probe)
+		return true;
+	error = probe_curl_mail(prober->curl, &mail, on_probe_done, probe, &probe->job);
+	if (error)
+		answer(prober, mail.run, ENGINE_CHECK_NOT_EXECUTED, strerror(-error));
+	return true;
+}
+
 static bool start_probe(struct prober *prober, struct wire_reader *in)
 {
 	struct probe_request request;
-	struct probe *probe = NULL;
+	struct probe *probe;
 	int error;
 
 	if (!probe_request_get(in, &request))
 		return false;
-	for (int i = 0; i < PROBES_MAX && !probe; i++)
-		if (!prober->probes[i].job)
-			probe = &prober->probes[i];
-	if (!probe) {
-		answer(prober, request.run, ENGINE_CHECK_NOT_EXECUTED, "too many probes run");
+	probe = free_probe(prober, request.run);
+	if (!probe)
 		return true;
-	}
-	probe->prober = prober;
-	probe->run = request.run;
 	error = probe_curl_check(prober->curl, &request, on_probe_done, probe, &probe->job);
 	if (error)
 		answer(prober, request.run, ENGINE_CHECK_NOT_EXECUTED, strerror(-error));
@@ -103,6 +129,8 @@ static void on_engine_message(void *ctx, uint16_t type, const uint8_t *payload, 
 	wire_reader_init(&in, payload, size);
 	if (type == PROBE_MSG_RUN)
 		good = start_probe(prober, &in);
+	else if (type == PROBE_MSG_MAIL)
+		good = start_mail(prober, &in);
 	else if (type == PROBE_MSG_DROP)
 		good = drop_probe(prober, &in);
 	if (fd >= 0)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * prober: the process that speaks with strangers: TCP and HTTP(S) checks.
+ * prober: the process that speaks with strangers: TCP and HTTP(S) checks, mail.
  *
  * It runs as a user of its own without any capability, knows nothing of the configuration, holds
  * nothing that is worth having, and may be killed at any moment: the runner starts another, the

@@ -127,9 +127,23 @@ static void read_nodes(const struct conf_scope *top, struct conf *conf, int link
 
 static void read_top(const struct conf_scope *top, struct conf *conf)
 {
-	static const char *const known[] = {
-		"cluster",   "nodes",  "link_port", "control_group", "log_facility",
-		"log_level", "checks", "vrrp",	    "mirrors",	     NULL};
+	static const char *const known[] = {"cluster",
+					    "nodes",
+					    "link_port",
+					    "control_group",
+					    "log_facility",
+					    "log_level",
+					    "checks",
+					    "vrrp",
+					    "mirrors",
+					    "notification_email",
+					    "notification_email_from",
+					    "smtp_server",
+					    "smtp_helo_name",
+					    "smtp_connect_timeout",
+					    "smtp_alert",
+					    "no_email_faults",
+					    NULL};
 	static const struct conf_hint hints[] = {
 		{"global_defs", "there is no such block here; its settings stand at the top level"},
 		{"vrrp_instance", "write vrrp = ( { name = \"VI_1\"; ... } );"},
@@ -160,7 +174,9 @@ static void read_top(const struct conf_scope *top, struct conf *conf)
 	free(text);
 	read_nodes(top, conf, link_port);
 	conf_read_checks(top, conf);
+	conf_read_mail(top, conf);
 	conf_read_vrrps(top, conf);
+	conf_mail_rules(top, conf);
 	conf_link_checks(top, conf);
 	conf_read_mirrors(top, conf);
 	conf_rules(top->reader, conf);
@@ -281,6 +297,7 @@ struct conf *conf_free(struct conf *conf)
 		vrrp_release(&conf->vrrps[i]);
 	for (int i = 0; i < conf->mirrors_count; i++)
 		mirror_release(&conf->mirrors[i]);
+	conf_mail_release(&conf->mail);
 	free(conf->checks);
 	free(conf->vrrps);
 	free(conf->mirrors);

@@ -36,6 +36,8 @@
 #define CONF_TEXT_BYTES_MAX (1024 * 1024)
 #define CONF_PIN_BYTES 32
 #define CONF_IFNAME_BYTES 16
+#define CONF_MAIL_RECIPIENTS_MAX 16
+#define CONF_MAIL_ADDRESS_BYTES_MAX 254
 #define CONF_STATUSES_MAX 16 /* of one http check */
 #define CONF_PROBE_TARGET_BYTES_MAX 1023
 #define CONF_PROBE_BODY_BYTES_MAX 1024
@@ -155,6 +157,7 @@ struct conf_vrrp {
 	uint64_t advert_int_us;		      /* v2: whole seconds; v3: whole centiseconds */
 	int priorities[CONF_NODES_MAX];	      /* 1..255; 0: this node takes no part */
 	bool nopreempt;
+	bool smtp_alert;		      /* a mail at each change of state */
 	uint64_t preempt_delay_us;
 	uint64_t stop_wait_us;		      /* longest wait in LEAVING */
 	bool multicast;
@@ -174,6 +177,17 @@ struct conf_vrrp {
 	struct conf_command hooks[CONF_HOOKS];
 	uint64_t notify_timeout_us;
 	int line;
+};
+
+struct conf_mail {
+	char *to[CONF_MAIL_RECIPIENTS_MAX];
+	int to_count;		     /* 0: no mail */
+	char *from;		     /* NULL: tandem@ and the node's host name */
+	char *server;		     /* "HOST:PORT" */
+	char *helo;		     /* NULL: the host's name */
+	uint64_t connect_timeout_us;
+	bool alert;		     /* what smtp_alert of an instance is unless given */
+	bool no_faults;		     /* no mail of FAULT */
 };
 
 struct conf_mirror {
@@ -203,6 +217,7 @@ struct conf {
 	int checks_count;
 	struct conf_vrrp *vrrps;
 	int vrrps_count;
+	struct conf_mail mail;
 	struct conf_mirror *mirrors;
 	int mirrors_count;
 	int self;			      /* index into nodes, -1 until conf_set_self() */

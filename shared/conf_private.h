@@ -127,6 +127,11 @@ void conf_probe_release(struct conf_probe *probe);
 void conf_read_vips(const struct conf_scope *scope, const struct conf *conf,
 		    struct conf_vrrp *vrrp);
 void conf_vip_release(struct conf_vip *vip);
+/* Before the vrrp entries; the rules after them. */
+void conf_read_mail(const struct conf_scope *top, struct conf *conf);
+void conf_mail_rules(const struct conf_scope *top, const struct conf *conf);
+void conf_mail_release(struct conf_mail *mail);
+bool conf_host_port_is_good(const char *text, bool port_wanted);
 void conf_read_vrrps(const struct conf_scope *top, struct conf *conf);
 void conf_read_mirrors(const struct conf_scope *top, struct conf *conf);
 void conf_rules(struct conf_reader *reader, const struct conf *conf);

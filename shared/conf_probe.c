@@ -82,6 +82,11 @@ static const char *authority_fault(const char *text, size_t size, bool port_want
 	return NULL;
 }
 
+bool conf_host_port_is_good(const char *text, bool port_wanted)
+{
+	return authority_fault(text, strlen(text), port_wanted) == NULL;
+}
+
 static const char *url_fault(const char *url)
 {
 	const char *authority;
@@ -219,6 +224,8 @@ void conf_probe_release(struct conf_probe *probe)
 
 bool conf_wants_prober(const struct conf *conf)
 {
+	if (conf->mail.to_count > 0)
+		return true;
 	for (int i = 0; i < conf->checks_count; i++)
 		if (conf->checks[i].probe.target)
 			return true;

@@ -14,13 +14,35 @@
 #define ADVERT_V3_DEFAULT_US (30u * CENTISECOND_US)
 
 static const char *const known[] = {
-	"name",		 "interface",	   "virtual_router_id", "version",
-	"priority",	 "advert_int",	   "nopreempt",		"preempt_delay",
-	"stop_wait",	 "multicast",	   "mcast_src_ip",	"unicast_src_ip",
-	"auth_type",	 "auth_pass",	   "virtual_ipaddress", "virtual_ipaddress_excluded",
-	"track",	 "min_ttl",	   "garp_master_delay", "garp_master_refresh",
-	"notify_master", "notify_backup",  "notify_fault",	"notify_stop",
-	"notify",	 "notify_timeout", "notify_user",	NULL,
+	"name",
+	"interface",
+	"virtual_router_id",
+	"version",
+	"priority",
+	"advert_int",
+	"nopreempt",
+	"preempt_delay",
+	"stop_wait",
+	"multicast",
+	"mcast_src_ip",
+	"unicast_src_ip",
+	"auth_type",
+	"auth_pass",
+	"virtual_ipaddress",
+	"virtual_ipaddress_excluded",
+	"track",
+	"min_ttl",
+	"garp_master_delay",
+	"garp_master_refresh",
+	"notify_master",
+	"notify_backup",
+	"notify_fault",
+	"notify_stop",
+	"notify",
+	"notify_timeout",
+	"notify_user",
+	"smtp_alert",
+	NULL,
 };
 
 /* Words of keepalived whose meaning has another place here. */
@@ -400,6 +422,12 @@ void conf_read_vrrps(const struct conf_scope *top, struct conf *conf)
 		conf_read_interfaces(&scope, "interface", conf, vrrp->priorities, vrrp->interfaces);
 		read_advert_int(&scope, vrrp);
 		conf_read_bool(&scope, "nopreempt", &vrrp->nopreempt);
+		vrrp->smtp_alert = conf->mail.alert;
+		if (conf_read_bool(&scope, "smtp_alert", &vrrp->smtp_alert) && vrrp->smtp_alert &&
+		    conf->mail.to_count == 0)
+			conf_warning(&scope, "smtp_alert", conf_say("there is nobody to write to"),
+				     conf_say("add notification_email = [ \"admin@example.org\" "
+					      "]; at the top level"));
 		conf_read_duration(&scope, "preempt_delay", 0, 1000ull * SECOND_US,
 				   &vrrp->preempt_delay_us);
 		conf_read_duration(&scope, "stop_wait", 0, 60ull * SECOND_US, &vrrp->stop_wait_us);

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The prober: TCP and HTTP(S) checks, whatever answers them."""
+import json
 import re
 import signal
 import socket
@@ -248,3 +249,81 @@ def an_nginx_that_answers_500_moves_the_address():
         web1.kill_nginx()
         lab.wait_holder("web2", VIP)
         wait_check(web1, "nginx", "failed", "/run/nginx.pid")
+
+
+# A real SMTP server that keeps what it is given: one line of JSON for each mail.
+KEEPER = """
+import asyncio, json, sys
+from aiosmtpd.controller import UnthreadedController
+
+class Keep:
+    async def handle_DATA(self, server, session, envelope):
+        with open(sys.argv[1], "a") as file:
+            file.write(json.dumps({"helo": session.host_name, "from": envelope.mail_from,
+                                   "to": envelope.rcpt_tos,
+                                   "text": envelope.content.decode("ascii")}) + "\\n")
+        return "250 kept"
+
+loop = asyncio.new_event_loop()
+asyncio.set_event_loop(loop)
+UnthreadedController(Keep(), hostname="127.0.0.1", port=2525, loop=loop).begin()
+print("ready", flush=True)
+loop.run_forever()
+"""
+
+
+@test()
+def a_change_of_state_is_told_by_mail_and_a_dead_server_holds_nothing_up():
+    with Lab() as lab:
+        web1 = lab["web1"]
+        mails = (lambda: [json.loads(line) for line in
+                          read(web1.path("/var/tmp/mails")).splitlines()])
+        write(web1.path("/var/tmp/keeper.py"), KEEPER)
+        extra = ('notification_email = [ "admin@example.org", "second@example.org" ];\n'
+                 'notification_email_from = "tandem@example.org";\n'
+                 'smtp_server = "127.0.0.1:2525";\nsmtp_helo_name = "web1.example.org";\n'
+                 'smtp_connect_timeout = 2;\n')
+        routers = [router(smtp_alert="true"),
+                   router(name="VI_2", vrid=52, vip="198.51.100.201")]
+        web1.configure(tandem_conf(lab, routers, extra=extra))
+        # Nobody takes mail: nothing else is the worse for it.
+        web1.start_agent()
+        wait_state(web1, "MASTER")
+        wait_state(web1, "MASTER", "VI_2")
+        wait_for("the status says that no mail can be sent", lambda:
+                 (web1.agent().get("mail") or {}).get("error"))
+        check(web1.agent()["mail"]["queued"] == 2, f"queued: {web1.agent()['mail']}")
+        server = web1.start("smtp", "python3", "/var/tmp/keeper.py", "/var/tmp/mails")
+        wait_for("the server listens", lambda: "ready" in server.text())
+        wait_for("what waited is sent", lambda: len(mails()) == 2, timeout=30)
+        first, second = mails()
+        check(first["to"] == ["admin@example.org", "second@example.org"] and
+              first["from"] == "tandem@example.org" and first["helo"] == "web1.example.org",
+              f"the envelope: {first}")
+        for mail, state in ((first, "BACKUP"), (second, "MASTER")):
+            head, _, body = mail["text"].replace("\r\n", "\n").partition("\n\n")
+            check(f"Subject: [edge/web1] VI_1 is {state}\n" in head + "\n" and
+                  "From: tandem on web1 <tandem@example.org>\n" in head and
+                  "To: <admin@example.org>" in head and "Auto-Submitted: auto-generated" in head and
+                  re.search(r"^Date: \w{3}, \d\d \w{3} \d{4} [\d:]{8} \+0000$", head, re.M) and
+                  re.search(r"^Message-ID: <\S+@\S+>$", head, re.M), f"the head: {head}")
+            check(f"-> {state}" in body and VIP in body and "Cause: " in body, f"the body: {body}")
+        wait_for("the status says so", lambda: web1.agent()["mail"] ==
+                 {"queued": 0, "sent": 2, "dropped": 0, "error": None})
+        # A server that takes the connection and says nothing, then one that can again; a fault.
+        server.kill()
+        silence = web1.socket()
+        silence.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        silence.bind(("127.0.0.1", 2525))
+        silence.listen()
+        begun = now_us()
+        web1.ip("link set eth0 down")
+        wait_state(web1, "FAULT")
+        web1.ip("link set eth0 up")
+        wait_state(web1, "MASTER")
+        figure(f"with a silent mail server: fault and back in {(now_us() - begun) / 1e6:.1f} s")
+        silence.close()
+        server = web1.start("smtp", "python3", "/var/tmp/keeper.py", "/var/tmp/mails")
+        wait_for("all of it arrives, in order", lambda: [
+            re.search(r"VI_1 is (\w+)", m["text"]).group(1) for m in mails()[2:]][-3:] ==
+            ["FAULT", "BACKUP", "MASTER"], timeout=60)

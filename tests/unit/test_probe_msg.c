@@ -178,6 +178,90 @@ static void an_answer_that_no_prober_of_ours_gives_is_none(void **state)
 	}
 }
 
+static char server[] = "127.0.0.1:25", admin[] = "admin@example.org", from[] = "a@example.org";
+
+static bool mail(const struct conf_mail *conf, const char *subject, const char *text,
+		 struct probe_mail *ret_mail)
+{
+	uint8_t bytes[PROBE_MSG_BYTES_MAX];
+	struct wire_writer w;
+	struct wire_reader r;
+
+	wire_writer_init(&w, bytes, sizeof bytes);
+	probe_mail_put(&w, 5, conf, "web1", 1000000000, subject, text);
+	assert_true(wire_writer_ok(&w));
+	for (size_t cut = 0; cut < w.at; cut++) {
+		wire_reader_init(&r, bytes, cut);
+		assert_false(probe_mail_get(&r, ret_mail));
+	}
+	wire_reader_init(&r, bytes, w.at);
+	return probe_mail_get(&r, ret_mail);
+}
+
+static void a_mail_comes_out_as_it_went_in_and_clean(void **state)
+{
+	const struct conf_mail conf = {.to = {admin, from},
+				       .to_count = 2,
+				       .server = server,
+				       .connect_timeout_us = 30000000};
+	struct probe_mail m;
+
+	(void)state;
+	assert_true(mail(&conf, "VI_1\r\nBcc: x", "one\ntwo\x1b\r\n.\n", &m));
+	assert_int_equal(m.run, 5);
+	assert_int_equal(m.to_count, 2);
+	assert_string_equal(m.to[1], from);
+	assert_string_equal(m.from, "");
+	assert_string_equal(m.helo, "");
+	assert_string_equal(m.node, "web1");
+	/* No line more in the header than there should be. */
+	assert_string_equal(m.subject, "VI_1??Bcc: x");
+	assert_string_equal(m.text, "one\ntwo??\n.\n");
+}
+
+static void the_largest_mail_fits_into_a_message(void **state)
+{
+	static char longest[CONF_MAIL_ADDRESS_BYTES_MAX + 1], subject[1000], text[5000];
+	struct conf_mail conf = {.to_count = CONF_MAIL_RECIPIENTS_MAX,
+				 .from = longest,
+				 .helo = longest,
+				 .server = longest,
+				 .connect_timeout_us = 1};
+	struct probe_mail m;
+
+	(void)state;
+	memset(longest, 'a', sizeof longest - 1);
+	memset(subject, 's', sizeof subject - 1);
+	memset(text, 't', sizeof text - 1);
+	for (int i = 0; i < conf.to_count; i++)
+		conf.to[i] = longest;
+	assert_true(mail(&conf, subject, text, &m));
+	assert_int_equal(strlen(m.subject), PROBE_MAIL_SUBJECT_BYTES_MAX);
+	assert_int_equal(strlen(m.text), PROBE_MAIL_TEXT_BYTES_MAX);
+}
+
+static void a_mail_that_could_say_more_than_it_should_is_none(void **state)
+{
+	char evil[] = "a@example.org>\r\nRCPT TO:<b";
+	struct conf_mail conf = {
+		.to = {admin}, .to_count = 1, .server = server, .connect_timeout_us = 1};
+	struct probe_mail m;
+
+	(void)state;
+	assert_true(mail(&conf, "s", "t", &m));
+	conf.to[0] = evil;
+	assert_false(mail(&conf, "s", "t", &m));
+	conf.to[0] = admin;
+	conf.from = evil;
+	assert_false(mail(&conf, "s", "t", &m));
+	conf.from = NULL;
+	conf.helo = evil;
+	assert_false(mail(&conf, "s", "t", &m));
+	conf.helo = NULL;
+	conf.to_count = 0;
+	assert_false(mail(&conf, "s", "t", &m));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -187,6 +271,9 @@ int main(void)
 		cmocka_unit_test(a_request_without_sense_is_none),
 		cmocka_unit_test(an_answer_says_what_a_stranger_said_in_printable_words),
 		cmocka_unit_test(an_answer_that_no_prober_of_ours_gives_is_none),
+		cmocka_unit_test(a_mail_comes_out_as_it_went_in_and_clean),
+		cmocka_unit_test(the_largest_mail_fits_into_a_message),
+		cmocka_unit_test(a_mail_that_could_say_more_than_it_should_is_none),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

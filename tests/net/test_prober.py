@@ -293,7 +293,7 @@ def a_change_of_state_is_told_by_mail_and_a_dead_server_holds_nothing_up():
         wait_for("the status says that no mail can be sent", lambda:
                  (web1.agent().get("mail") or {}).get("error"))
         check(web1.agent()["mail"]["queued"] == 2, f"queued: {web1.agent()['mail']}")
-        server = web1.start("smtp", "python3", "/var/tmp/keeper.py", "/var/tmp/mails")
+        server = web1.start("smtp", "/usr/bin/python3", "/var/tmp/keeper.py", "/var/tmp/mails")
         wait_for("the server listens", lambda: "ready" in server.text())
         wait_for("what waited is sent", lambda: len(mails()) == 2, timeout=30)
         first, second = mails()
@@ -323,7 +323,7 @@ def a_change_of_state_is_told_by_mail_and_a_dead_server_holds_nothing_up():
         wait_state(web1, "MASTER")
         figure(f"with a silent mail server: fault and back in {(now_us() - begun) / 1e6:.1f} s")
         silence.close()
-        server = web1.start("smtp", "python3", "/var/tmp/keeper.py", "/var/tmp/mails")
+        server = web1.start("smtp", "/usr/bin/python3", "/var/tmp/keeper.py", "/var/tmp/mails")
         wait_for("all of it arrives, in order", lambda: [
             re.search(r"VI_1 is (\w+)", m["text"]).group(1) for m in mails()[2:]][-3:] ==
             ["FAULT", "BACKUP", "MASTER"], timeout=60)

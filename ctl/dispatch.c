@@ -60,6 +60,7 @@ static const struct verb {
 	 "handover [--lift] INSTANCE|--all", "let another node hold the addresses"},
 	{"maintenance", verb_maintenance, OPTION_JSON, 1, 1, "maintenance on|off",
 	 "give up the addresses for as long as others answer"},
+	{"metrics", verb_metrics, 0, 0, 0, "metrics", "the same as numbers, for monitoring"},
 	{"sync", verb_sync, OPTION_FROM, 0, 1, "sync [--from NODE] [MIRROR]",
 	 "compare with the peers now; --from settles a conflict"},
 	{"conflicts", verb_conflicts, OPTION_JSON, 0, 1, "conflicts [--json] [MIRROR]",

@@ -42,6 +42,7 @@ int verb_conflicts(const struct verb_args *args);
 int verb_handover(const struct verb_args *args);
 int verb_keygen(const struct verb_args *args);
 int verb_maintenance(const struct verb_args *args);
+int verb_metrics(const struct verb_args *args);
 int verb_reload(const struct verb_args *args);
 int verb_show(const struct verb_args *args);
 int verb_status(const struct verb_args *args);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What people move by hand: handover and maintenance."""
+"""What people move by hand: handover and maintenance; and what they measure."""
 import json
+import re
 
 from lab import Failure, Lab, Probe, check, figure, test, wait_for
 from pairs import VIP, router, start_pair, tandem_conf, wait_state
@@ -79,3 +80,30 @@ def maintenance_survives_a_restart_and_a_node_in_it_is_better_than_none():
         ask(web1, "maintenance", "off")
         wait_for("it ranks as ever", lambda: web1.instance()["effective_priority"] == 100)
         check(web1.instance()["state"] == "MASTER", "it let go")
+
+
+@test()
+def metrics_have_the_form_that_monitoring_reads():
+    with Lab() as lab:
+        web1, web2 = lab.nodes
+        start_pair(lab, tandem_conf(lab, [router(advert_int=0.1)]))
+        lab.wait_holder("web1", VIP)
+        wait_state(web2, "BACKUP")
+        lines = ask(web1, "metrics").splitlines()
+        check(lines[-1] == "# EOF", f"it ends with {lines[-1]!r}")
+        helped, name, seen = set(), None, set()
+        for line in lines[:-1]:
+            if line.startswith("# HELP "):
+                name = line.split()[2]
+                check(name not in helped, f"{name} comes in two places")
+                helped.add(name)
+            elif line.startswith("# TYPE "):
+                check(line.split()[2] == name and line.split()[3] in ("gauge", "counter"), line)
+                check((line.split()[3] == "counter") == name.endswith("_total"), line)
+            else:
+                match = re.fullmatch(r'(\w+)(\{(\w+="[^"\\]*",?)*\})? ([-+.0-9e]+)', line)
+                check(match and match.group(1) == name, f"what is {line!r}?")
+                check((name, match.group(2)) not in seen, f"{line!r} comes twice")
+                seen.add((name, match.group(2)))
+        check('tandem_vrrp_state{vrrp_instance="VI_1",state="MASTER"} 1' in lines, "the state")
+        check('tandem_up{program="tandem-agent"} 1' in lines, "the agent")

@@ -451,6 +451,47 @@ static void nobody_who_answers_is_a_failure_of_a_handover_and_not_of_maintenance
 	stop(pid);
 }
 
+static void metrics_tell_both_daemons_in_numbers(void **state)
+{
+	const struct answers both[] = {
+		{.socket = "agent",
+		 .answer = "{'ok': true, 'maintenance': false, 'instances': [{'name': 'VI_1', "
+			   "'state': 'MASTER', 'since_us': 1500000, 'priority': 100, 'sick': true, "
+			   "'counters': {'adverts_sent': 7}, 'refused': [{'verdict': 'bad-pass', "
+			   "'source': '198.51.100.9', 'count': 3}]}], "
+			   "'checks': [{'name': 'nginx', 'state': 'failed'}]}"},
+		{.socket = "syncd",
+		 .answer = "{'ok': true, 'peers': [{'node': 'web2', 'connected': true, 'rtt_us': "
+			   "300}], 'mirrors': [{'name': 'nginx', 'state': 'in-step', 'generation': "
+			   "41, 'bytes': null}]}"}};
+	static const char *const lines[] = {
+		"# TYPE tandem_up gauge\ntandem_up{program=\"tandem-agent\"} 1\n",
+		"\ntandem_maintenance 0\n",
+		"\ntandem_vrrp_state{vrrp_instance=\"VI_1\",state=\"BACKUP\"} 0\n"
+		"tandem_vrrp_state{vrrp_instance=\"VI_1\",state=\"MASTER\"} 1\n",
+		"\ntandem_vrrp_state_age_seconds{vrrp_instance=\"VI_1\"} 1.5\n",
+		"\ntandem_vrrp_sick{vrrp_instance=\"VI_1\"} 1\n",
+		"\ntandem_vrrp_adverts_sent_total{vrrp_instance=\"VI_1\"} 7\n",
+		"\ntandem_vrrp_adverts_refused_total{vrrp_instance=\"VI_1\",verdict=\"bad-pass\","
+		"source=\"198.51.100.9\"} 3\n",
+		"\ntandem_check_state{check=\"nginx\",state=\"failed\"} 1\n",
+		"\ntandem_peer_rtt_seconds{node=\"web2\"} 0.0003\n",
+		"\ntandem_mirror_state{mirror=\"nginx\",state=\"in-step\"} 1\n",
+		"\ntandem_mirror_generation{mirror=\"nginx\"} 41\n",
+	};
+	pid_t pid = serve(both, 2);
+
+	(void)state;
+	assert_int_equal(call(verb_metrics, 0, NULL), VERB_OK);
+	for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)
+		assert_non_null(strstr(out, lines[i]));
+	assert_null(strstr(out, "tandem_mirror_size_bytes{")); /* null is no number */
+	assert_string_equal(out + strlen(out) - 6, "# EOF\n");
+	stop(pid);
+	assert_int_equal(call(verb_metrics, 0, NULL), VERB_NO_CONTACT);
+	assert_non_null(strstr(out, "\ntandem_up{program=\"tandem-syncd\"} 0\n"));
+}
+
 static void reload_passes_by_a_daemon_that_has_nothing_to_do(void **state)
 {
 	static const struct answers good = {"agent", NULL, "{'ok':true,'snapshot':3}"};
@@ -557,6 +598,7 @@ int main(void)
 		TEST(options_may_stand_on_either_side_of_the_verb),
 		TEST(handover_says_who_has_the_addresses),
 		TEST(nobody_who_answers_is_a_failure_of_a_handover_and_not_of_maintenance),
+		TEST(metrics_tell_both_daemons_in_numbers),
 		TEST(reload_passes_by_a_daemon_that_has_nothing_to_do),
 	};
 

@@ -516,11 +516,17 @@ class Node(Host):
 
     def kill_nginx(self):
         """As the out-of-memory killer does: all of it, nothing cleaned up."""
-        for pid, _, command in self.processes():
-            if command == "nginx":
-                kill(pid, signal.SIGKILL)
-        wait_for(f"nginx is gone from {self.name}", lambda: not any(
-            command == "nginx" for _, _, command in self.processes()))
+        def there():
+            return {pid for pid, _, command in self.processes() if command == "nginx"}
+
+        for pid in there():
+            kill(pid, signal.SIGSTOP)  # so that the master does not replace a worker meanwhile
+        killed = there()
+        for pid in killed:
+            kill(pid, signal.SIGKILL)
+        # A check may start it again at once: what must be gone is what was there.
+        wait_for(f"nginx is gone from {self.name}",
+                 lambda: not killed & {pid for pid, _, _ in self.processes()})
 
     # keepalived
 

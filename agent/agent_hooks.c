@@ -12,6 +12,7 @@
 struct job {
 	struct job *next;
 	struct agent_snapshot *snapshot;
+	bool group; /* place is one of groups, not of vrrps */
 	int place;
 	enum conf_hook hook;
 	enum engine_hook_state state;
@@ -179,17 +180,35 @@ static void on_done(void *ctx, const struct run_result *result)
 		start_next(other);
 }
 
+/* What the file says for one router, or for a group. */
+struct source {
+	const char *name;
+	const struct conf_command *hooks;
+	uint64_t timeout_us;
+};
+
+static struct source source_of(const struct agent_snapshot *snapshot, bool group, int place)
+{
+	const struct conf *conf = snapshot->conf.conf;
+
+	if (group)
+		return (struct source){conf->groups[place].name, conf->groups[place].hooks,
+				       conf->groups[place].notify_timeout_us};
+	return (struct source){conf->vrrps[place].name, conf->vrrps[place].hooks,
+			       conf->vrrps[place].notify_timeout_us};
+}
+
 static int start(struct queue *queue)
 {
 	const struct job *job = queue->running;
-	const struct conf_vrrp *v = &job->snapshot->conf.conf->vrrps[job->place];
+	const struct source source = source_of(job->snapshot, job->group, job->place);
 	char priority[8];
-	const char *const arguments[] = {"INSTANCE", v->name, states[job->state].state, priority,
-					 NULL};
+	const char *const arguments[] = {job->group ? "GROUP" : "INSTANCE", source.name,
+					 states[job->state].state, priority, NULL};
 	struct run_options options = {
-		.command = &v->hooks[job->hook],
+		.command = &source.hooks[job->hook],
 		.extra_argv = job->hook == CONF_HOOK_ANY ? arguments : NULL,
-		.timeout_us = v->notify_timeout_us,
+		.timeout_us = source.timeout_us,
 	};
 
 	snprintf(priority, sizeof priority, "%d", job->priority);
@@ -217,12 +236,12 @@ static void start_next(struct queue *queue)
 	}
 }
 
-static void add(struct queue *queue, struct agent_snapshot *snapshot, int place,
+static void add(struct queue *queue, struct agent_snapshot *snapshot, bool group, int place,
 		enum conf_hook hook, enum engine_hook_state state, int priority)
 {
 	struct job *job;
 
-	if (!snapshot->conf.conf->vrrps[place].hooks[hook].argv)
+	if (!source_of(snapshot, group, place).hooks[hook].argv)
 		return;
 	job = calloc(1, sizeof *job);
 	if (!job) {
@@ -236,6 +255,7 @@ static void add(struct queue *queue, struct agent_snapshot *snapshot, int place,
 		job_free(take_first(queue));
 	}
 	job->snapshot = agent_snapshot_hold(snapshot);
+	job->group = group;
 	job->place = place;
 	job->hook = hook;
 	job->state = state;
@@ -245,10 +265,10 @@ static void add(struct queue *queue, struct agent_snapshot *snapshot, int place,
 	queue->waiting++;
 }
 
-void agent_hooks_queue(struct agent_hooks *hooks, struct agent_snapshot *snapshot, int place,
-		       enum engine_hook_state state, int priority)
+static void queue_state(struct agent_hooks *hooks, struct agent_snapshot *snapshot, bool group,
+			int place, enum engine_hook_state state, int priority)
 {
-	const char *name = snapshot->conf.conf->vrrps[place].name;
+	const char *name = source_of(snapshot, group, place).name;
 	struct queue *queue = queue_of(hooks, name);
 
 	if (!queue) {
@@ -259,9 +279,21 @@ void agent_hooks_queue(struct agent_hooks *hooks, struct agent_snapshot *snapsho
 		return;
 	queue->told = true;
 	queue->last_state = state;
-	add(queue, snapshot, place, states[state].hook, state, priority);
-	add(queue, snapshot, place, CONF_HOOK_ANY, state, priority);
+	add(queue, snapshot, group, place, states[state].hook, state, priority);
+	add(queue, snapshot, group, place, CONF_HOOK_ANY, state, priority);
 	start_next(queue);
+}
+
+void agent_hooks_queue(struct agent_hooks *hooks, struct agent_snapshot *snapshot, int place,
+		       enum engine_hook_state state, int priority)
+{
+	queue_state(hooks, snapshot, false, place, state, priority);
+}
+
+void agent_hooks_queue_group(struct agent_hooks *hooks, struct agent_snapshot *snapshot, int place,
+			     enum engine_hook_state state)
+{
+	queue_state(hooks, snapshot, true, place, state, 0);
 }
 
 bool agent_hooks_idle(const struct agent_hooks *hooks)

@@ -41,6 +41,9 @@ struct agent_hooks *agent_hooks_free(struct agent_hooks *hooks);
  * engine that starts anew) is told once. */
 void agent_hooks_queue(struct agent_hooks *hooks, struct agent_snapshot *snapshot, int place,
 		       enum engine_hook_state state, int priority);
+/* Likewise for a group of routers; keepalived gives its scripts the priority 0. */
+void agent_hooks_queue_group(struct agent_hooks *hooks, struct agent_snapshot *snapshot, int place,
+			     enum engine_hook_state state);
 /* Nothing runs and nothing waits. */
 bool agent_hooks_idle(const struct agent_hooks *hooks);
 /* Tells the last report of each router again: to a new engine. */

@@ -245,6 +245,19 @@ static bool set_maintenance(struct agent_runner *r, struct wire_reader *in)
 	return true;
 }
 
+static bool queue_group_hook(struct agent_runner *r, struct wire_reader *in)
+{
+	struct agent_snapshot *snapshot = agent_runner_numbered(r, wire_get_u32(in));
+	int place = wire_get_u16(in);
+	unsigned state = wire_get_u8(in);
+
+	if (!wire_reader_done(in) || !snapshot || place >= snapshot->conf.conf->groups_count ||
+	    state >= ENGINE_HOOK_STATES)
+		return false;
+	agent_hooks_queue_group(r->hooks, snapshot, place, (enum engine_hook_state)state);
+	return true;
+}
+
 /* ---- the engine's life ---- */
 
 static void remember_health(struct agent_runner *r, const char *name, uint8_t state)
@@ -331,6 +344,9 @@ static void on_message(void *ctx, uint16_t type, const uint8_t *payload, size_t 
 		break;
 	case ENGINE_MSG_CHECK_RUN:
 		good = start_check(r, &in);
+		break;
+	case ENGINE_MSG_GROUP_HOOK_RUN:
+		good = queue_group_hook(r, &in);
 		break;
 	case ENGINE_MSG_RESTART_RUN:
 		good = start_restart(r, &in);

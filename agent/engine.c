@@ -370,6 +370,7 @@ void engine_apply(struct engine *engine)
 
 	engine->applying = true;
 	error = apply_checks(engine);
+	engine_groups_apply(engine);
 	engine->applying = false;
 	if (!error)
 		error = apply_routers(engine);

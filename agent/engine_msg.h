@@ -23,6 +23,7 @@ enum engine_msg {
 	ENGINE_MSG_HOOK_RUN,  /* u32 snapshot, u16 place, u8 enum engine_hook_state, u8 priority */
 	ENGINE_MSG_RELOAD,    /* u32 request: somebody asks on the control socket */
 	ENGINE_MSG_RELEASE,   /* u32 snapshot: older ones than this are not needed any more */
+	ENGINE_MSG_GROUP_HOOK_RUN, /* u32 snapshot, u16 place, u8 enum engine_hook_state */
 	ENGINE_MSG_RESTART_RUN, /* u32 snapshot, u16 place, u32 run: a check's restart command */
 	ENGINE_MSG_MAINTENANCE, /* u32 request, u8 on: write it down, then say so */
 	ENGINE_MSG_LEFT,	/* every router has stopped, nothing is held: the answer to LEAVE */

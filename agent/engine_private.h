@@ -8,6 +8,7 @@
  *   engine_packets.c its socket: what comes in, what goes out
  *   engine_vips.c    its addresses, and the wire on which they are announced
  *   engine_check.c   one check: its life, pid files, scripts, interfaces, other routers
+ *   engine_group.c   routers that move together
  *   engine_named.c   a check's processes by their name
  *   engine_file.c    a check's file with a number
  *   engine_probe.c   what checks ask of the prober
@@ -24,6 +25,7 @@
 #include "agent/arrival.h"
 #include "agent/engine.h"
 #include "agent/engine_msg.h"
+#include "agent/group_fsm.h"
 #include "agent/health_fsm.h"
 #include "agent/netmon.h"
 #include "agent/refusal.h"
@@ -85,6 +87,7 @@ struct engine_router {
 	int ifindex; /* 0: there is none */
 	uint8_t mac[6];
 	bool has_mac;
+	bool looked, usable; /* by itself, whatever its group is like */
 	bool link_up;	   /* as the core was told */
 	char trouble[160]; /* why not; "" if nothing is wrong */
 	int fd;		   /* -1: not open */
@@ -171,6 +174,14 @@ struct engine_mails {
 	char error[256]; /* of the last try; "": it went well */
 };
 
+/* Routers that move together. */
+struct engine_group {
+	char name[CONF_NAME_BYTES_MAX + 1];
+	struct group_fsm fsm;
+	bool judging;
+	struct engine_hook hook;
+};
+
 struct engine_waiter {
 	struct ctl_client *client; /* NULL: free */
 	uint32_t request;
@@ -193,6 +204,7 @@ struct engine {
 	struct engine_router *routers;
 	struct engine_check *checks;
 	struct engine_listener *listeners;
+	struct engine_group groups[CONF_GROUPS_MAX]; /* as in the last snapshot */
 	uint32_t next_router_id, next_run, next_request;
 	struct loop_timer *beat_timer, *second_timer;
 	struct loop_timer *soon_timer; /* what must not happen within a step: see engine_soon() */
@@ -281,6 +293,16 @@ void engine_vips_renew(struct engine_router *router); /* once a second */
 void engine_vips_adopt(struct engine_router *router, const struct agent_record *record);
 void engine_vips_gone(struct engine_router *router, const struct netmon_address *address);
 
+/* engine_group.c */
+/* The snapshot is another one now. */
+void engine_groups_apply(struct engine *engine);
+/* After each step of a router: its group may have to follow. */
+void engine_group_judge(struct engine_router *router);
+/* The first other member that cannot run by itself; NULL: none. */
+const struct engine_router *engine_group_fault(const struct engine_router *router);
+struct engine_group *engine_group_find(struct engine *engine, const char *name);
+json_t *engine_group_status(const struct engine *engine, int place);
+
 /* engine_check.c */
 int engine_check_new(struct engine *engine, struct agent_snapshot *snapshot, int place,
 		     struct engine_check **ret_check);
@@ -342,6 +364,7 @@ void engine_mail_connected(struct engine *engine);
 void engine_mail_done(struct engine *engine, bool good, const char *words);
 
 /* engine_status.c */
+json_t *engine_hook_status(const struct engine *engine, const struct engine_hook *hook);
 json_t *engine_status(const struct engine *engine);
 
 #endif

@@ -88,6 +88,7 @@ static void make_conf(const struct agent_snapshot *snapshot, const struct conf_v
 		.advert_int_us = v->advert_int_us,
 		.self = conf->self,
 		.nodes_count = conf->nodes_count,
+		.grouped = v->group >= 0,
 		.nopreempt = v->nopreempt,
 		.preempt_delay_us = v->preempt_delay_us,
 		.stop_wait_us = v->stop_wait_us,
@@ -356,6 +357,7 @@ void engine_router_step(struct engine_router *router, const struct vrrp_event *e
 		       router->stopped ? LOOP_NEVER_US : vrrp_fsm_deadline(&router->fsm));
 	if (router->record_due)
 		send_record(router);
+	engine_group_judge(router);
 }
 
 static void on_timer(void *ctx)
@@ -458,6 +460,7 @@ static bool look(struct engine_router *router)
 {
 	const struct netmon_link *link =
 		netmon_link_by_name(router->engine->netmon, interface_of(router));
+	const struct engine_router *fellow;
 	int ifindex = link ? link->ifindex : 0;
 	bool up;
 
@@ -470,6 +473,21 @@ static bool look(struct engine_router *router)
 	if (link)
 		memcpy(router->mac, link->mac, sizeof router->mac);
 	up = is_usable(router, link);
+	if (!router->looked || up != router->usable) {
+		/* The others of its group look again. */
+		router->looked = true;
+		router->usable = up;
+		if (router->conf->group >= 0) {
+			router->engine->look_due = true;
+			engine_soon(router->engine);
+		}
+	}
+	fellow = up ? engine_group_fault(router) : NULL;
+	if (fellow) {
+		snprintf(router->trouble, sizeof router->trouble, "%s of its group: %.100s",
+			 fellow->conf->name, fellow->trouble);
+		up = false;
+	}
 	if (up == router->link_up)
 		return false;
 	router->link_up = up;
@@ -539,7 +557,7 @@ void engine_router_health(struct engine_router *router)
 static bool same_conf(const struct vrrp_conf *a, const struct vrrp_conf *b)
 {
 	if (a->version != b->version || a->advert_int_us != b->advert_int_us ||
-	    a->self != b->self || a->nodes_count != b->nodes_count ||
+	    a->self != b->self || a->nodes_count != b->nodes_count || a->grouped != b->grouped ||
 	    a->nopreempt != b->nopreempt || a->preempt_delay_us != b->preempt_delay_us ||
 	    a->stop_wait_us != b->stop_wait_us ||
 	    a->undetermined_wait_us != b->undetermined_wait_us ||

@@ -117,16 +117,15 @@ static json_t *refused_of(const struct engine_router *router)
 	return list;
 }
 
-static json_t *hook_of(const struct engine_router *router)
+json_t *engine_hook_status(const struct engine *engine, const struct engine_hook *hook)
 {
-	const struct engine_hook *hook = &router->hook;
 	json_t *object;
 
 	if (!hook->known)
 		return json_null();
 	object = json_pack("{s:s s:s s:s s:b s:o}", "last", hook->name, "state", hook->state,
 			   "outcome", hook->outcome, "ok", hook->ok, "age_us",
-			   age(router->engine, hook->at_us));
+			   age(engine, hook->at_us));
 	json_object_set_new(object, "output", ctl_text(hook->output, strlen(hook->output)));
 	return object;
 }
@@ -178,13 +177,18 @@ static json_t *instance(const struct engine_router *router)
 			   address(&router->wire.nodes[router->wire.self]));
 	json_object_set_new(object, "trouble",
 			    *router->trouble ? json_string(router->trouble) : json_null());
+	json_object_set_new(
+		object, "group",
+		v->group >= 0 ? json_string(router->snapshot->conf.conf->groups[v->group].name)
+			      : json_null());
+	json_object_set_new(object, "wants", json_boolean(router->fsm.wants));
 	json_object_set_new(object, "leaving", json_boolean(router->leaving));
 	json_object_set_new(object, "handed_over", json_boolean(router->fsm.handed_over));
 	json_object_set_new(object, "master", master_of(router));
 	json_object_set_new(object, "peers", peers_of(router));
 	json_object_set_new(object, "refused", refused_of(router));
 	json_object_set_new(object, "checks", checks_of(router));
-	json_object_set_new(object, "hook", hook_of(router));
+	json_object_set_new(object, "hook", engine_hook_status(router->engine, &router->hook));
 	json_object_set_new(object, "transitions",
 			    json_integer((json_int_t)router->fsm.stats.transitions));
 	json_object_set_new(object, "counters", counters_of(&router->fsm.stats));
@@ -256,7 +260,7 @@ static json_t *mail_of(const struct engine *engine)
 json_t *engine_status(const struct engine *engine)
 {
 	const struct conf *conf = engine->snapshot->conf.conf;
-	json_t *instances = json_array(), *checks = json_array();
+	json_t *instances = json_array(), *checks = json_array(), *groups = json_array();
 	char hash[2 * sizeof conf->hash + 1];
 
 	for (size_t i = 0; i < sizeof conf->hash; i++)
@@ -265,10 +269,13 @@ json_t *engine_status(const struct engine *engine)
 		json_array_append_new(instances, instance(router));
 	for (const struct engine_check *check = engine->checks; check; check = check->next)
 		json_array_append_new(checks, check_object(check));
-	return json_pack("{s:b s:i s:s s:s s:s s:s s:i s:s s:b s:o s:o s:o s:o}", "ok", 1,
+	for (int i = 0; i < conf->groups_count; i++)
+		json_array_append_new(groups, engine_group_status(engine, i));
+	return json_pack("{s:b s:i s:s s:s s:s s:s s:i s:s s:b s:o s:o s:o s:o s:o}", "ok", 1,
 			 "version", 1, "program", "tandem-agent", "release", TANDEM_VERSION, "node",
 			 engine->snapshot->conf.node, "cluster", conf->cluster, "snapshot",
 			 (int)engine->snapshot->conf.number, "config_hash", hash, "maintenance",
 			 engine->maintenance, "uptime_us", age(engine, engine->started_us),
-			 "instances", instances, "checks", checks, "mail", mail_of(engine));
+			 "instances", instances, "checks", checks, "groups", groups, "mail",
+			 mail_of(engine));
 }

@@ -140,6 +140,8 @@ static bool take_hook_done(struct engine *engine, struct wire_reader *in)
 	for (struct engine_router *router = engine->routers; router; router = router->next)
 		if (!strcmp(router->conf->name, name))
 			router->hook = hook;
+	if (engine_group_find(engine, name))
+		engine_group_find(engine, name)->hook = hook;
 	return true;
 }
 

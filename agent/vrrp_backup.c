@@ -12,7 +12,8 @@ static uint64_t take_deadline_us(const struct vrrp_fsm *fsm)
 	return later(fsm->take_base_us, own_skew_us(fsm));
 }
 
-uint64_t vrrp_fsm_backup_deadline_us(const struct vrrp_fsm *fsm)
+/* When its time to take over has come, or will have. */
+static uint64_t take_over_us(const struct vrrp_fsm *fsm)
 {
 	const uint64_t deadline_us =
 		min_us(later(fsm->down_base_us, own_skew_us(fsm)), take_deadline_us(fsm));
@@ -20,6 +21,12 @@ uint64_t vrrp_fsm_backup_deadline_us(const struct vrrp_fsm *fsm)
 	/* A node that does not know its own health leaves an address that nobody holds to the
 	 * others for a while, but not for ever (A15). */
 	return fsm->undetermined ? max_us(deadline_us, fsm->undetermined_until_us) : deadline_us;
+}
+
+uint64_t vrrp_fsm_backup_deadline_us(const struct vrrp_fsm *fsm)
+{
+	/* The group decides from here on. */
+	return fsm->wants ? VRRP_NEVER_US : take_over_us(fsm);
 }
 
 /* v3: the master's interval holds (RFC 9568 section 6.1). v2 knows one interval only; a peer that
@@ -53,6 +60,7 @@ void vrrp_fsm_judge_master(struct vrrp_fsm *fsm, int node, uint64_t arrival_us, 
 
 	fsm->master = node;
 	fsm->master_left = false;
+	fsm->left_node = -1;
 	fsm->doubted = false;
 	fsm->master_int_us = vrrp_fsm_interval_us(fsm, node);
 	if (may && sick && fsm->priority > priority) {
@@ -121,6 +129,7 @@ static void backup_hears(struct vrrp_fsm *fsm, int node, uint8_t priority, uint6
 		fsm->down_base_us = min_us(fsm->down_base_us, arrival_us);
 		fsm->master = -1;
 		fsm->master_left = true;
+		fsm->left_node = node;
 		fsm->take_base_us = VRRP_NEVER_US;
 		fsm->preempt_since_us = VRRP_NEVER_US;
 		fsm->doubted = false;
@@ -143,11 +152,11 @@ static void backup_hears(struct vrrp_fsm *fsm, int node, uint8_t priority, uint6
 
 static void backup_timer(struct vrrp_fsm *fsm, struct vrrp_actions *out)
 {
-	const uint64_t deadline_us = vrrp_fsm_backup_deadline_us(fsm);
+	const uint64_t deadline_us = take_over_us(fsm);
 	const int node = fsm->master;
 	enum vrrp_cause cause = VRRP_CAUSE_MASTER_DOWN;
 
-	if (fsm->now_us < deadline_us)
+	if (fsm->wants || fsm->now_us < deadline_us)
 		return;
 	/* Seen so late that the silence may have been ours (a frozen machine's network card drops
 	 * what comes): listen for one more interval, once. */
@@ -165,7 +174,28 @@ static void backup_timer(struct vrrp_fsm *fsm, struct vrrp_actions *out)
 	else if (fsm->preempt_since_us != VRRP_NEVER_US &&
 		 fsm->now_us <= later(fsm->peers[node].heard_us, 3 * fsm->master_int_us))
 		cause = VRRP_CAUSE_PREEMPT;
+	if (fsm->conf.grouped) {
+		fsm->wants = true;
+		fsm->wants_cause = cause;
+		fsm->wants_node = node;
+		return;
+	}
 	vrrp_fsm_become_master(fsm, out, cause, node);
+}
+
+/* Another member of the group heard that this node gives up all of it. Like its priority 0 here,
+ * unless it has been heard here since. */
+static void group_left(struct vrrp_fsm *fsm, int node)
+{
+	assert(node >= 0 && node < fsm->conf.nodes_count);
+	if (!fsm->conf.grouped || fsm->master != node)
+		return;
+	fsm->down_base_us = min_us(fsm->down_base_us, fsm->now_us);
+	fsm->master = -1;
+	fsm->master_left = true;
+	fsm->take_base_us = VRRP_NEVER_US;
+	fsm->preempt_since_us = VRRP_NEVER_US;
+	fsm->doubted = false;
 }
 
 void vrrp_fsm_step_backup(struct vrrp_fsm *fsm, const struct vrrp_event *ev,
@@ -221,6 +251,16 @@ void vrrp_fsm_step_backup(struct vrrp_fsm *fsm, const struct vrrp_event *ev,
 		vrrp_fsm_note_maintenance(fsm, ev);
 		judge_again(fsm);
 		break;
+	case VRRP_EV_GROUP_TAKE:
+		if (!fsm->conf.grouped) /* a reload came between */
+			break;
+		vrrp_fsm_become_master(fsm, out, fsm->wants ? fsm->wants_cause : VRRP_CAUSE_GROUP,
+				       fsm->wants ? fsm->wants_node : -1);
+		break;
+	case VRRP_EV_GROUP_LEFT:
+		group_left(fsm, ev->u.left.node);
+		break;
+	case VRRP_EV_GROUP_YIELD:
 	case VRRP_EV_SEND_FAILED: /* of a last priority 0 */
 	case VRRP_EV_ADDRESS_LOST:
 	case VRRP_EV_HOLD_FAILED:
@@ -231,4 +271,7 @@ void vrrp_fsm_step_backup(struct vrrp_fsm *fsm, const struct vrrp_event *ev,
 	case VRRP_EVENTS:
 		assert(!"an event of BACKUP");
 	}
+	/* Whoever holds was heard again. */
+	if (fsm->wants && (take_over_us(fsm) > fsm->now_us || !fsm->conf.grouped))
+		fsm->wants = false;
 }

@@ -156,6 +156,8 @@ void vrrp_fsm_clear_deadlines(struct vrrp_fsm *fsm)
 	fsm->master_int_us = fsm->conf.advert_int_us;
 	fsm->down_base_us = VRRP_NEVER_US;
 	fsm->master_left = false;
+	fsm->left_node = -1;
+	fsm->wants = false;
 	fsm->take_base_us = VRRP_NEVER_US;
 	fsm->preempt_since_us = VRRP_NEVER_US;
 	fsm->doubted = false;
@@ -282,6 +284,7 @@ void vrrp_fsm_note_conf(struct vrrp_fsm *fsm, const struct vrrp_conf *conf)
 	memcpy(fsm->peers, peers, sizeof(peers));
 	fsm->master = master;
 	fsm->successor = successor;
+	fsm->left_node = -1; /* a matter of milliseconds */
 	fsm->conf = *conf;
 }
 
@@ -323,6 +326,9 @@ static void step_init(struct vrrp_fsm *fsm, const struct vrrp_event *ev, struct 
 	case VRRP_EV_ADDRESS_LOST:
 	case VRRP_EV_HOLD_FAILED:
 	case VRRP_EV_ANNOUNCED:
+	case VRRP_EV_GROUP_TAKE:
+	case VRRP_EV_GROUP_YIELD:
+	case VRRP_EV_GROUP_LEFT:
 		break;
 	case VRRP_EVENTS:
 		assert(!"an event of INIT");
@@ -365,6 +371,9 @@ static void step_fault(struct vrrp_fsm *fsm, const struct vrrp_event *ev, struct
 	case VRRP_EV_ADDRESS_LOST:
 	case VRRP_EV_HOLD_FAILED:
 	case VRRP_EV_ANNOUNCED:
+	case VRRP_EV_GROUP_TAKE:
+	case VRRP_EV_GROUP_YIELD:
+	case VRRP_EV_GROUP_LEFT:
 		break;
 	case VRRP_EV_START:
 	case VRRP_EV_RESUME:

@@ -106,6 +106,7 @@ enum vrrp_cause {
 	VRRP_CAUSE_MAINTENANCE,	 /* somebody declared it */
 	VRRP_CAUSE_ANNOUNCED,	 /* LEAVING ends: the successor announced the addresses */
 	VRRP_CAUSE_SUCCESSOR,	 /* LEAVING ends: the successor's advert is 50 ms old */
+	VRRP_CAUSE_GROUP,	 /* another member of the group moved */
 	VRRP_CAUSE_NO_SUCCESSOR, /* LEAVING ends: the wait is over, or there is no peer */
 	VRRP_CAUSES
 };
@@ -123,6 +124,7 @@ struct vrrp_conf {
 	int self; /* index into nodes */
 	int nodes_count;
 	struct vrrp_node nodes[VRRP_NODES_MAX];
+	bool grouped; /* one of several that move together: see group_fsm.h */
 	bool nopreempt;
 	uint64_t preempt_delay_us;
 	uint64_t stop_wait_us;		 /* the longest wait in LEAVING */
@@ -150,6 +152,9 @@ enum vrrp_event_type {
 	VRRP_EV_ANNOUNCED,    /* a foreign announcement of the last of the addresses was seen */
 	VRRP_EV_CONF,	      /* conf: the file changed; what identifies the router (version, VRID,
 			       * interface, self) did not: for that stop one and start another */
+	VRRP_EV_GROUP_TAKE,	/* grouped: every member wants to take over, or is MASTER */
+	VRRP_EV_GROUP_YIELD,	/* grouped: another member is MASTER no more */
+	VRRP_EV_GROUP_LEFT,	/* grouped, left: another member heard this node's priority 0 */
 	VRRP_EVENTS
 };
 
@@ -181,6 +186,9 @@ struct vrrp_event {
 		struct {
 			bool on;
 		} maintenance;
+		struct {
+			int node;
+		} left;
 		struct {
 			uint64_t pause_us;
 		} away;
@@ -286,6 +294,10 @@ struct vrrp_fsm {
 	uint64_t master_int_us;	   /* its interval, RFC 9568 Active_Adver_Interval */
 	uint64_t down_base_us;	   /* master-down without skew; arrival of a priority 0 */
 	bool master_left;	   /* a priority 0 was heard and nothing since */
+	int left_node;		   /* whose; -1: none */
+	bool wants;		   /* grouped: would take over if the others did */
+	enum vrrp_cause wants_cause;
+	int wants_node;
 	uint64_t take_base_us;	   /* since when a sick holder of lower priority is heard */
 	uint64_t preempt_since_us; /* since when a healthy one is */
 	bool doubted;		   /* a late deadline was extended once */

@@ -38,6 +38,7 @@ const char *vrrp_fsm_cause_name(enum vrrp_cause cause)
 		[VRRP_CAUSE_MAINTENANCE] = "maintenance",
 		[VRRP_CAUSE_ANNOUNCED] = "announced",
 		[VRRP_CAUSE_SUCCESSOR] = "successor",
+		[VRRP_CAUSE_GROUP] = "group",
 		[VRRP_CAUSE_NO_SUCCESSOR] = "no-successor",
 	};
 
@@ -83,6 +84,9 @@ const char *vrrp_fsm_event_name(enum vrrp_event_type type)
 		[VRRP_EV_SEND_FAILED] = "send-failed",
 		[VRRP_EV_ANNOUNCED] = "announced",
 		[VRRP_EV_CONF] = "conf",
+		[VRRP_EV_GROUP_TAKE] = "group-take",
+		[VRRP_EV_GROUP_YIELD] = "group-yield",
+		[VRRP_EV_GROUP_LEFT] = "group-left",
 	};
 
 	assert((unsigned)type < VRRP_EVENTS);

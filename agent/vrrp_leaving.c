@@ -148,6 +148,9 @@ void vrrp_fsm_step_leaving(struct vrrp_fsm *fsm, const struct vrrp_event *ev,
 	case VRRP_EV_SEND_FAILED:
 	case VRRP_EV_ADDRESS_LOST:
 	case VRRP_EV_HOLD_FAILED:
+	case VRRP_EV_GROUP_TAKE:
+	case VRRP_EV_GROUP_YIELD:
+	case VRRP_EV_GROUP_LEFT:
 		break;
 	case VRRP_EV_START:
 	case VRRP_EV_RESUME:

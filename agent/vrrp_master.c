@@ -379,6 +379,15 @@ void vrrp_fsm_step_master(struct vrrp_fsm *fsm, const struct vrrp_event *ev,
 		if (!resigned(fsm))
 			advertise_now(fsm, out);
 		break;
+	case VRRP_EV_GROUP_YIELD:
+		if (!fsm->conf.grouped)
+			break;
+		vrrp_fsm_send(fsm, out, VRRP_PRIORITY_LEAVE);
+		vrrp_fsm_become_backup(fsm, out, VRRP_CAUSE_GROUP, -1,
+				       later(fsm->now_us, 3 * fsm->conf.advert_int_us));
+		break;
+	case VRRP_EV_GROUP_TAKE:
+	case VRRP_EV_GROUP_LEFT:
 	case VRRP_EV_AWAY: /* judged before, in vrrp_fsm_step() */
 	case VRRP_EV_ANNOUNCED:
 		break;

@@ -135,6 +135,7 @@ static void read_top(const struct conf_scope *top, struct conf *conf)
 					    "log_level",
 					    "checks",
 					    "vrrp",
+					    "groups",
 					    "mirrors",
 					    "notification_email",
 					    "notification_email_from",
@@ -147,6 +148,7 @@ static void read_top(const struct conf_scope *top, struct conf *conf)
 	static const struct conf_hint hints[] = {
 		{"global_defs", "there is no such block here; its settings stand at the top level"},
 		{"vrrp_instance", "write vrrp = ( { name = \"VI_1\"; ... } );"},
+		{"vrrp_sync_group", "write groups = ( { name = \"...\"; members = [ ... ]; } );"},
 		{"vrrp_script", "write checks = ( { name = \"...\"; script = \"...\"; } );"},
 		{"router_id", "the name of the node in nodes takes its place; remove it"},
 		{NULL, NULL},
@@ -176,6 +178,7 @@ static void read_top(const struct conf_scope *top, struct conf *conf)
 	conf_read_checks(top, conf);
 	conf_read_mail(top, conf);
 	conf_read_vrrps(top, conf);
+	conf_read_groups(top, conf);
 	conf_mail_rules(top, conf);
 	conf_link_checks(top, conf);
 	conf_read_mirrors(top, conf);
@@ -297,6 +300,9 @@ struct conf *conf_free(struct conf *conf)
 		vrrp_release(&conf->vrrps[i]);
 	for (int i = 0; i < conf->mirrors_count; i++)
 		mirror_release(&conf->mirrors[i]);
+	for (int i = 0; i < conf->groups_count; i++)
+		conf_group_release(&conf->groups[i]);
+	free(conf->groups);
 	conf_mail_release(&conf->mail);
 	free(conf->checks);
 	free(conf->vrrps);
@@ -317,6 +323,14 @@ int conf_check_index(const struct conf *conf, const char *name)
 {
 	for (int i = 0; i < conf->checks_count; i++)
 		if (same_name(conf->checks[i].name, name))
+			return i;
+	return -1;
+}
+
+int conf_group_index(const struct conf *conf, const char *name)
+{
+	for (int i = 0; i < conf->groups_count; i++)
+		if (same_name(conf->groups[i].name, name))
 			return i;
 	return -1;
 }

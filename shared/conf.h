@@ -28,6 +28,8 @@
 #define CONF_VRRP_MAX 512
 #define CONF_VIPS_MAX 64	   /* addresses of one instance; one advert must hold them */
 #define CONF_TRACKS_MAX 16
+#define CONF_GROUPS_MAX 64
+#define CONF_MEMBERS_MAX 32	   /* virtual routers of one group */
 #define CONF_MIRRORS_MAX 16
 #define CONF_PATHS_MAX 32
 #define CONF_EXCLUDES_MAX 64
@@ -176,6 +178,19 @@ struct conf_vrrp {
 	int ttl_min;			      /* received TTL; 255 unless configured */
 	struct conf_command hooks[CONF_HOOKS];
 	uint64_t notify_timeout_us;
+	int group;			      /* index into conf.groups; -1: none */
+	int line;
+};
+
+/* Virtual routers that move together. Its members' tracks are its own and all of theirs. */
+struct conf_group {
+	char *name;
+	int members[CONF_MEMBERS_MAX]; /* indices into conf.vrrps */
+	int members_count;
+	struct conf_track tracks[CONF_TRACKS_MAX];
+	int tracks_count;
+	struct conf_command hooks[CONF_HOOKS];
+	uint64_t notify_timeout_us;
 	int line;
 };
 
@@ -217,6 +232,8 @@ struct conf {
 	int checks_count;
 	struct conf_vrrp *vrrps;
 	int vrrps_count;
+	struct conf_group *groups;
+	int groups_count;
 	struct conf_mail mail;
 	struct conf_mirror *mirrors;
 	int mirrors_count;
@@ -267,6 +284,7 @@ void conf_host_check(const struct conf *conf, struct conf_problems *problems);
 const char *conf_check_kind_name(enum conf_check_kind kind);
 int conf_check_index(const struct conf *conf, const char *name);  /* -1: none */
 int conf_vrrp_index(const struct conf *conf, const char *name);
+int conf_group_index(const struct conf *conf, const char *name);
 int conf_mirror_index(const struct conf *conf, const char *name);
 int conf_node_index(const struct conf *conf, const char *name);
 /* Where vip lives on a node; NULL: the node takes no part. */

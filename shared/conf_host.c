@@ -323,6 +323,10 @@ void conf_host_check(const struct conf *conf, struct conf_problems *problems)
 		for (int h = 0; h < CONF_HOOKS; h++)
 			check_command(&host, &vrrp->hooks[h], "vrrp", vrrp->name, hooks[h]);
 	}
+	for (int i = 0; i < conf->groups_count; i++)
+		for (int h = 0; h < CONF_HOOKS; h++)
+			check_command(&host, &conf->groups[i].hooks[h], "groups",
+				      conf->groups[i].name, hooks[h]);
 	for (int i = 0; i < conf->mirrors_count; i++)
 		check_mirror(&host, &conf->mirrors[i]);
 	freeifaddrs(addrs);

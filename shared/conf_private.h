@@ -119,6 +119,13 @@ char *conf_list_names(const char *const *names);
 
 /* The parts of the file. */
 void conf_read_checks(const struct conf_scope *top, struct conf *conf);
+void conf_read_tracks(const struct conf_scope *scope, const struct conf *conf,
+		      struct conf_track *tracks, int *ret_count);
+void conf_read_hooks(const struct conf_scope *scope, struct conf_command hooks[CONF_HOOKS],
+		     uint64_t *ret_timeout_us);
+/* Once the vrrp entries are known: gives the members of each group all of its tracks. */
+void conf_read_groups(const struct conf_scope *top, struct conf *conf);
+void conf_group_release(struct conf_group *group);
 /* Once the vrrp entries are known: the checks that name one. */
 void conf_link_checks(const struct conf_scope *top, struct conf *conf);
 /* tcp, or http and what belongs to it; neither is there: the probe stays empty. */

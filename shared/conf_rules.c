@@ -208,6 +208,9 @@ static void rules_checks(struct conf_reader *reader, const struct conf *conf)
 		for (int a = 0; a < b; a++)
 			unique_name(reader, "checks", conf->checks[a].name, conf->checks[a].line,
 				    check->name, check->line);
+		for (int g = 0; g < conf->groups_count; g++)
+			for (int t = 0; t < conf->groups[g].tracks_count; t++)
+				tracked |= conf->groups[g].tracks[t].check == b;
 		for (int v = 0; v < conf->vrrps_count; v++)
 			for (int t = 0; t < conf->vrrps[v].tracks_count; t++)
 				tracked |= conf->vrrps[v].tracks[t].check == b;

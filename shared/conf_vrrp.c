@@ -286,8 +286,8 @@ static bool split_track(const char *text, char name[CONF_NAME_BYTES_MAX + 1],
 	return *text == '\0';
 }
 
-static void read_tracks(const struct conf_scope *scope, const struct conf *conf,
-			struct conf_vrrp *vrrp)
+void conf_read_tracks(const struct conf_scope *scope, const struct conf *conf,
+		      struct conf_track *tracks, int *ret_count)
 {
 	static const char example[] = "track = [ \"nginx\", \"other weight -20\" ];";
 	static const char *const track_known[] = {"check", "weight", "reverse", NULL};
@@ -339,14 +339,14 @@ static void read_tracks(const struct conf_scope *scope, const struct conf *conf,
 					: conf_say("add one to checks, or remove the name here"));
 			continue;
 		}
-		for (int k = 0; k < vrrp->tracks_count; k++)
-			twice |= vrrp->tracks[k].check == index;
+		for (int k = 0; k < *ret_count; k++)
+			twice |= tracks[k].check == index;
 		if (twice) {
 			conf_error(scope, "track", conf_say("names the check \"%s\" twice", name),
 				   conf_say("keep one of the two"));
 			continue;
 		}
-		vrrp->tracks[vrrp->tracks_count++] = (struct conf_track){
+		tracks[(*ret_count)++] = (struct conf_track){
 			.check = index,
 			.weight = words.weighted ? words.weight : conf->checks[index].weight,
 			.reverse = words.turned ? words.reverse : conf->checks[index].reverse,
@@ -354,7 +354,8 @@ static void read_tracks(const struct conf_scope *scope, const struct conf *conf,
 	}
 }
 
-static void read_hooks(const struct conf_scope *scope, struct conf_vrrp *vrrp)
+void conf_read_hooks(const struct conf_scope *scope, struct conf_command hooks[CONF_HOOKS],
+		     uint64_t *ret_timeout_us)
 {
 	static const char *const names[CONF_HOOKS] = {
 		[CONF_HOOK_MASTER] = "notify_master", [CONF_HOOK_BACKUP] = "notify_backup",
@@ -367,12 +368,12 @@ static void read_hooks(const struct conf_scope *scope, struct conf_vrrp *vrrp)
 	conf_read_user(scope, "notify_user", &user);
 	for (int i = 0; i < CONF_HOOKS; i++) {
 		any |= conf_get(scope, names[i]) != NULL;
-		if (conf_read_command(scope, names[i], &vrrp->hooks[i]) && user)
-			vrrp->hooks[i].user = conf_copy(scope->reader, user);
+		if (conf_read_command(scope, names[i], &hooks[i]) && user)
+			hooks[i].user = conf_copy(scope->reader, user);
 	}
 	free(user);
 	conf_read_duration(scope, "notify_timeout", SECOND_US / 10, 3600ull * SECOND_US,
-			   &vrrp->notify_timeout_us);
+			   ret_timeout_us);
 	if (!any && (conf_get(scope, "notify_user") || conf_get(scope, "notify_timeout")))
 		conf_warning(scope,
 			     conf_get(scope, "notify_user") ? "notify_user" : "notify_timeout",
@@ -408,6 +409,7 @@ void conf_read_vrrps(const struct conf_scope *top, struct conf *conf)
 			.garp_master_refresh_us = 60 * SECOND_US,
 			.ttl_min = 255,
 			.notify_timeout_us = 60 * SECOND_US,
+			.group = -1,
 			.line = conf_line(setting),
 		};
 		conf_scope_known(&scope, known, hints);
@@ -435,12 +437,12 @@ void conf_read_vrrps(const struct conf_scope *top, struct conf *conf)
 		read_sources(&scope, conf, vrrp);
 		read_auth(&scope, vrrp);
 		conf_read_vips(&scope, conf, vrrp);
-		read_tracks(&scope, conf, vrrp);
+		conf_read_tracks(&scope, conf, vrrp->tracks, &vrrp->tracks_count);
 		conf_read_int(&scope, "min_ttl", 1, 255, &vrrp->ttl_min);
 		conf_read_duration(&scope, "garp_master_delay", 0, 3600ull * SECOND_US,
 				   &vrrp->garp_master_delay_us);
 		conf_read_duration(&scope, "garp_master_refresh", 0, 86400ull * SECOND_US,
 				   &vrrp->garp_master_refresh_us);
-		read_hooks(&scope, vrrp);
+		conf_read_hooks(&scope, vrrp->hooks, &vrrp->notify_timeout_us);
 	}
 }

@@ -239,6 +239,39 @@ static void each_kind_of_check_is_read(void **state)
 	conf_free(c);
 }
 
+static void members_of_a_group_track_what_each_of_them_tracks(void **state)
+{
+	struct conf *c = parse_good(
+		HEAD "checks = ( { name = \"a\"; process = \"/run/a\"; },\n"
+		     "{ name = \"b\"; process = \"/run/b\"; },\n"
+		     "{ name = \"c\"; process = \"/run/c\"; } );\n"
+		     "vrrp = ( { name = \"VI_1\"; interface = \"eth0\"; virtual_router_id = 51;\n"
+		     "  priority = { web1 = 100; web2 = 90; };\n"
+		     "  virtual_ipaddress = [ \"198.51.100.200/24\" ]; track = [ \"a\" ]; },\n"
+		     "{ name = \"VI_2\"; interface = \"eth1\"; virtual_router_id = 51;\n"
+		     "  priority = { web1 = 100; web2 = 90; };\n"
+		     "  virtual_ipaddress = [ \"203.0.113.200/24\" ];\n"
+		     "  track = [ \"b weight -20\", \"c weight -5\" ]; } );\n"
+		     "groups = ( { name = \"edge\"; members = [ \"VI_1\", \"VI_2\" ];\n"
+		     "  track = [ \"c weight -30\" ]; notify = \"/bin/true\"; } );\n",
+		NULL);
+
+	(void)state;
+	assert_int_equal(c->groups_count, 1);
+	assert_int_equal(c->groups[0].members_count, 2);
+	assert_string_equal(c->groups[0].hooks[CONF_HOOK_ANY].argv[0], "/bin/true");
+	for (int v = 0; v < 2; v++) {
+		assert_int_equal(c->vrrps[v].group, 0);
+		assert_int_equal(c->vrrps[v].tracks_count, 3);
+		assert_int_equal(c->vrrps[v].tracks[0].check, 2);
+		/* What the group says of a check goes before what a member does. */
+		assert_int_equal(c->vrrps[v].tracks[0].weight, -30);
+		assert_int_equal(c->vrrps[v].tracks[1].check, 0);
+		assert_int_equal(c->vrrps[v].tracks[2].weight, -20);
+	}
+	conf_free(c);
+}
+
 static void pins_are_read_bit_by_bit(void **state)
 {
 	static const uint8_t expected[] = {0x00, 0x10, 0x83, 0x10, 0x51, 0x87};
@@ -580,6 +613,7 @@ int main(void)
 		cmocka_unit_test(version_two_advertises_each_second_unless_told),
 		cmocka_unit_test(times_are_numbers_or_text_with_a_unit),
 		cmocka_unit_test(each_kind_of_check_is_read),
+		cmocka_unit_test(members_of_a_group_track_what_each_of_them_tracks),
 		cmocka_unit_test(pins_are_read_bit_by_bit),
 		cmocka_unit_test(adverts_go_over_the_family_of_their_source),
 		cmocka_unit_test(

@@ -148,6 +148,35 @@ static const struct bad {
 	{HEAD TRACKED("process = \"/run/nginx.pid\"; script = \"/bin/true\";"),
 	 "f:4: checks.nginx.script: has both process and script; keep one of the two; a router may "
 	 "track several checks\n"},
+	{HEAD VRRP("") "groups = ( { name = \"VI_1\"; members = [ \"VI_1\", \"VI_1\", \"VI_2\" ]; },\n"
+		       "{ name = \"g\"; group = [ \"VI_1\" ]; } );",
+	 "f:8: groups.VI_1.name: \"VI_1\" is the name of another group or instance; give each its "
+	 "own\n"
+	 "f:8: groups.VI_1.members: VI_1 is in a group already; an instance belongs to one group, "
+	 "once\n"
+	 "f:8: groups.VI_1.members: there is no vrrp entry \"VI_2\"; write the name of one that is "
+	 "there\n"
+	 "f:9: groups.g.group: unknown setting; the setting is called members\n"
+	 "f:9: groups.g.members: is missing; add members = [ \"VI_1\", \"VI_2\" ];\n"},
+	{HEAD "vrrp = ( { name = \"a\"; interface = \"eth0\"; virtual_router_id = 51;\n"
+	      "priority = { web1 = 100; web2 = 90; }; nopreempt = true;\n"
+	      "virtual_ipaddress = [ \"198.51.100.200/24\" ]; },\n"
+	      "{ name = \"b\"; interface = \"eth1\"; virtual_router_id = 51;\n"
+	      "priority = { web1 = 90; web2 = 100; };\n"
+	      "virtual_ipaddress = [ \"203.0.113.200/24\" ]; },\n"
+	      "{ name = \"c\"; interface = \"eth2\"; virtual_router_id = 51;\n"
+	      "priority = { web1 = 255; web2 = 100; };\n"
+	      "virtual_ipaddress = [ \"203.0.113.201/24\" ]; } );\n"
+	      "groups = ( { name = \"g\"; members = [ \"a\", \"b\" ]; },\n"
+	      "{ name = \"h\"; members = [ \"c\" ]; } );",
+	 "f:13: groups.g.members: a and b have other priorities on web1; give all members of a "
+	 "group the same ones\n"
+	 "f:13: groups.g.members: nopreempt of a and b differ; give all members of a group the same "
+	 "one\n"
+	 "f:14: warning: groups.h.members: names one instance only; add the others that move with "
+	 "it\n"
+	 "f:14: groups.h.members: c has priority 255, and an owner waits for nobody; give it 254 or "
+	 "less\n"},
 	{HEAD TRACKED("process_name = \"/usr/sbin/nginx\"; quorum = 33;"),
 	 "f:4: checks.nginx.process_name: \"/usr/sbin/nginx\" is not the name of a process; write "
 	 "the name alone, as `ps -e` shows it, without a path\n"

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * group_fsm: virtual routers that move together. Pure.
+ *
+ * The members of a sync group rank alike (the configuration gives all of them the same tracks), and
+ * one whose link is down takes the others' links down with it; both are the shell's work. What is
+ * decided here is when they take over and when they let go:
+ *
+ * - A member whose time has come only wants to take over (vrrp_fsm.wants). When every member wants
+ *   to, or is MASTER, all do. So a network on which the adverts get lost does not make a second
+ *   master while the other networks still carry them, and nothing flaps.
+ * - A master that left one member's group (priority 0) left all of them: whoever has heard nothing
+ *   from it since takes it as said there too, so that the others need not wait for master-down.
+ *   Only of a node that knows groups; a foreign one may have left a single router.
+ * - When one member hands over, all do.
+ * - When one member of a group that was MASTER as a whole no longer is, the others let go too.
+ *
+ * After every step of a member: fill in all members, call group_fsm_judge(), step the members as it
+ * says, and again until it asks for nothing. Members that leave are no longer told of.
+ */
+#ifndef TANDEM_GROUP_FSM_H
+#define TANDEM_GROUP_FSM_H
+
+#include <stdbool.h>
+
+#include "agent/vrrp_fsm.h"
+
+#define GROUP_MEMBERS_MAX 32
+
+enum group_do {
+	GROUP_DO_NOTHING,
+	GROUP_DO_TAKE,	    /* VRRP_EV_GROUP_TAKE */
+	GROUP_DO_YIELD,	    /* VRRP_EV_GROUP_YIELD */
+	GROUP_DO_HAND_OVER, /* VRRP_EV_HANDOVER */
+	GROUP_DO_LEFT,	    /* VRRP_EV_GROUP_LEFT, with the node and the time given beside it */
+};
+
+struct group_member {
+	const struct vrrp_fsm *fsm; /* borrowed for the call; NULL: not there yet */
+	enum group_do todo;	    /* the answer */
+	int left_node;		    /* of GROUP_DO_LEFT */
+};
+
+struct group_fsm {
+	enum vrrp_state
+		state; /* INIT until all members have begun; MASTER: all hold; FAULT: one is */
+};
+
+void group_fsm_init(struct group_fsm *fsm);
+/* Returns true if fsm->state changed. Nothing is asked for twice for one reason. */
+bool group_fsm_judge(struct group_fsm *fsm, struct group_member *members, int count);
+
+#endif

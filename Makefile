@@ -88,11 +88,11 @@ help:
 # `deps` may have to install pkg-config's files first, so what compiles runs in a make of its own.
 demo:
 	$(Q)packaging/deps demo
-	$(Q)$(MAKE) lab
+	$(Q)$(MAKE) -j$(shell nproc) lab
 	$(Q)tests/as-root tests/net/demo --build '$(B)'
 
 check: deps
-	$(Q)$(MAKE) build-all WERROR=1
+	$(Q)$(MAKE) -j$(shell nproc) build-all WERROR=1
 	$(Q)tests/as-root tests/check '$(B)'
 
 deps:

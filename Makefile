@@ -23,7 +23,8 @@ OPT       ?= -O2 -g
 HARDENING := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection
 endif
 
-LIBS      := libnl-3.0 libnl-route-3.0 libconfig sqlite3 jansson libzstd libcap openssl libcurl
+LIBS      := libnl-3.0 libnl-route-3.0 libconfig sqlite3 jansson libzstd libcap libseccomp \
+	     openssl libcurl
 WARNINGS  := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 	     -Wpointer-arith -Wwrite-strings -Wformat=2 -Wvla
 ifeq ($(WERROR),1)

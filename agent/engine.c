@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "agent/announce.h"
+#include "agent/engine_confine.h"
 #include "agent/engine_private.h"
 #include "shared/log.h"
 
@@ -439,12 +440,20 @@ static int settle_in(const struct engine_start *start)
 	if (error)
 		log_warn("memory cannot be locked (%s): under memory pressure adverts may be late",
 			 strerror(-error));
-	if (!start->user.uid)
-		return 0;
-	error = priv_drop(&start->user, keep);
+	if (start->user.uid) {
+		error = priv_drop(&start->user, keep);
+		if (error)
+			return error;
+	}
 	/* Not SIGKILL: if the runner dies, the addresses are handed over in order. */
-	if (!error && prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0))
-		error = -errno;
+	if (start->user.uid && prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0))
+		return -errno;
+	error = engine_confine();
+	if (error == -EINVAL || error == -ENOSYS || error == -ECANCELED) {
+		log_warn("this kernel has no seccomp filters: the engine is confined by its user "
+			 "alone");
+		error = 0;
+	}
 	return error;
 }
 

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * confine: the port around seccomp. A process that faces the network says in a table which system
+ * calls it makes, and makes no others from then on.
+ *
+ * Three answers: a call that the table has is made. One that nobody who is well ever makes here (a
+ * program is started, a file system mounted, another process traced, an owner changed ...) kills
+ * the process: something else is in control of it. Any other is answered with ENOSYS, so that a
+ * libc newer than the table falls back on what it used to do instead of dying.
+ */
+#ifndef TANDEM_CONFINE_H
+#define TANDEM_CONFINE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* One row: the call is made if, of its argument number `arg`, the bits in `mask` are `value`. A
+ * mask of 0 does not look at arguments. Several rows for one call: one that fits is enough. */
+struct confine_row {
+	const char *call; /* its name in section 2 of the manual */
+	unsigned int arg;
+	uint64_t mask, value;
+};
+
+#define CONFINE_EXACTLY UINT64_MAX /* as a mask: the argument is value */
+
+/* What every such process needs: memory, descriptors that it has, time, its own end; files for
+ * reading alone, and nothing that it could write to and execute. Then the rows. For good, and for
+ * what it forks, which it may not. A call that this kernel or machine does not have is passed over;
+ * -ENOENT if a row names one that nobody knows. A negative errno: the process must not go on. */
+int confine_enter(const struct confine_row *rows, size_t count);
+
+#endif

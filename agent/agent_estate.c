@@ -12,6 +12,7 @@
 #include "agent/address.h"
 #include "agent/engine_msg.h"
 #include "agent/netmon.h"
+#include "agent/route.h"
 #include "agent/vrrp_fsm.h"
 #include "agent/vrrp_sock.h"
 #include "shared/durable.h"
@@ -38,6 +39,7 @@ struct agent_estate {
 	char boot_id[BOOT_ID_BYTES];
 	struct claims claims;  /* as in the file */
 	struct claims allowed; /* what the snapshots name: an engine can have added no other */
+	struct route_port *routes;
 	struct agent_estate_entry *entries[ENGINE_ROUTERS_MAX];
 	int count;
 };
@@ -164,6 +166,8 @@ int agent_estate_new(const char *run_dir, struct agent_estate **ret_estate)
 	read_boot_id(estate->boot_id);
 	error = address_port_new(&estate->port);
 	if (!error)
+		error = route_port_new(&estate->routes);
+	if (!error)
 		error = read_claims(estate);
 	if (error) {
 		agent_estate_free(estate);
@@ -183,6 +187,7 @@ struct agent_estate *agent_estate_free(struct agent_estate *estate)
 		free(estate->entries[i]);
 	}
 	address_port_free(estate->port);
+	route_port_free(estate->routes);
 	free(estate->claims.items);
 	free(estate->allowed.items);
 	free(estate);
@@ -250,6 +255,28 @@ static bool is_mine(void *ctx, int ifindex, const struct ip_prefix *prefix, uint
 	return false;
 }
 
+/* Those that are not ours do not go: see route.h. */
+static void remove_routes(struct agent_estate *estate, const struct conf *conf,
+			  const struct conf_vrrp *v)
+{
+	for (int i = 0; i < v->routes_count; i++) {
+		const char *interface = conf_route_interface(v, &v->routes[i], conf->self);
+		int error = interface ? route_remove(estate->routes, interface, &v->routes[i]) : 0;
+
+		if (error && error != -ESRCH && error != -ENODEV)
+			log_err("%s: a route on %s cannot be removed: %s", v->name, interface,
+				strerror(-error));
+	}
+}
+
+static bool has_record(const struct agent_estate *estate, const char *name)
+{
+	for (int i = 0; i < estate->count; i++)
+		if (!strcmp(estate->entries[i]->record.name, name))
+			return true;
+	return false;
+}
+
 int agent_estate_sweep(struct agent_estate *estate, const struct conf *conf)
 {
 	struct look look = {.estate = estate,
@@ -257,6 +284,9 @@ int agent_estate_sweep(struct agent_estate *estate, const struct conf *conf)
 			    .conf = conf,
 			    .keeps_protocol = netmon_keeps_protocol()};
 
+	for (int i = 0; i < conf->vrrps_count; i++)
+		if (!has_record(estate, conf->vrrps[i].name))
+			remove_routes(estate, conf, &conf->vrrps[i]);
 	return address_sweep(estate->port, is_mine, &look);
 }
 

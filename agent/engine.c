@@ -14,6 +14,7 @@
 #include "agent/announce.h"
 #include "agent/engine_confine.h"
 #include "agent/engine_private.h"
+#include "agent/route.h"
 #include "shared/log.h"
 
 #define BEAT_US_MIN 33000
@@ -472,6 +473,7 @@ static void release(struct engine *engine)
 	close(engine->listen_fd);
 	netmon_free(engine->netmon);
 	address_port_free(engine->addresses);
+	route_port_free(engine->routes);
 	if (engine->announce_fd >= 0)
 		close(engine->announce_fd);
 	loop_timer_free(engine->beat_timer);
@@ -506,6 +508,8 @@ static int set_up(struct engine *engine, const struct engine_start *start)
 		error = netmon_new(engine->loop, &news, &engine->netmon);
 	if (!error)
 		error = address_port_new(&engine->addresses);
+	if (!error)
+		error = route_port_new(&engine->routes);
 	if (!error)
 		error = announce_open(&engine->announce_fd);
 	if (!error)

@@ -6,6 +6,7 @@
  *   engine_talk.c    the runner's messages, and the control socket's requests
  *   engine_router.c  one virtual router: its conf, its events, its actions
  *   engine_packets.c its socket: what comes in, what goes out
+ *   engine_routes.c  its routes
  *   engine_vips.c    its addresses, and the wire on which they are announced
  *   engine_check.c   one check: its life, pid files, scripts, interfaces, other routers
  *   engine_group.c   routers that move together
@@ -104,6 +105,7 @@ struct engine_router {
 	struct engine_held held[ENGINE_HELD_MAX];
 	int held_count;
 	uint64_t renewed_us;
+	bool routes_held; /* the routes were put in, since the addresses are held */
 	struct engine_listener *watches[ENGINE_EARS_MAX]; /* NULL: not watching */
 
 	/* What befell while actions were carried out; told to the core after them. */
@@ -194,6 +196,7 @@ struct engine {
 	struct engine_mails mails;
 	struct netmon *netmon;
 	struct address_port *addresses;
+	struct route_port *routes;
 	int announce_fd;
 	struct ctl_server *ctl;
 	bool ctl_due; /* to be made anew */
@@ -302,6 +305,12 @@ void engine_group_judge(struct engine_router *router);
 const struct engine_router *engine_group_fault(const struct engine_router *router);
 struct engine_group *engine_group_find(struct engine *engine, const char *name);
 json_t *engine_group_status(const struct engine *engine, int place);
+
+/* engine_routes.c */
+void engine_routes_hold(struct engine_router *router);
+void engine_routes_release(struct engine_router *router);
+/* After a reload; before: the conf that was. */
+void engine_routes_change(struct engine_router *router, const struct conf_vrrp *before);
 
 /* engine_check.c */
 int engine_check_new(struct engine *engine, struct agent_snapshot *snapshot, int place,

@@ -283,8 +283,10 @@ static void carry_out(struct engine_router *router, const struct vrrp_action *ac
 		break;
 	case VRRP_DO_HOLD:
 		engine_vips_hold(router);
+		engine_routes_hold(router);
 		break;
 	case VRRP_DO_RELEASE:
+		engine_routes_release(router);
 		engine_vips_release(router);
 		break;
 	case VRRP_DO_ANNOUNCE:
@@ -599,6 +601,7 @@ void engine_router_start(struct engine_router *router, const struct agent_record
 		if (engine_packets_open(router, fd))
 			log_err("%s: its old socket cannot be used", router->conf->name);
 		engine_vips_adopt(router, record);
+		router->routes_held = true;
 	} else if (fd >= 0) {
 		close(fd);
 	}
@@ -655,6 +658,7 @@ void engine_router_reload(struct engine_router *router, struct agent_snapshot *s
 	make_wire(snapshot, router->conf, &router->wire);
 	router->wire.nodes[router->wire.self] = source;
 	tell_conf(router, vips_changed);
+	engine_routes_change(router, before);
 	agent_snapshot_drop(old);
 	engine_router_look(router);
 	if (!router->stopped)

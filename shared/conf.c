@@ -269,6 +269,9 @@ static void vrrp_release(struct conf_vrrp *vrrp)
 		free(vrrp->interfaces[i]);
 	for (int i = 0; i < vrrp->vips_count; i++)
 		conf_vip_release(&vrrp->vips[i]);
+	for (int i = 0; i < vrrp->routes_count; i++)
+		conf_route_release(&vrrp->routes[i]);
+	free(vrrp->routes);
 	for (int i = 0; i < CONF_HOOKS; i++)
 		conf_command_release(&vrrp->hooks[i]);
 	explicit_bzero(vrrp->auth_data, sizeof vrrp->auth_data);

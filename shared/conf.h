@@ -30,6 +30,7 @@
 #define CONF_TRACKS_MAX 16
 #define CONF_GROUPS_MAX 64
 #define CONF_MEMBERS_MAX 32	   /* virtual routers of one group */
+#define CONF_ROUTES_MAX 64
 #define CONF_MIRRORS_MAX 16
 #define CONF_PATHS_MAX 32
 #define CONF_EXCLUDES_MAX 64
@@ -151,6 +152,15 @@ struct conf_vip {
 	struct ip_addr broadcast;    /* IPv4; IP_NONE: none */
 };
 
+/* A route that is there as long as the addresses are. */
+struct conf_route {
+	struct ip_prefix destination;
+	struct ip_addr via, src; /* IP_NONE: on the link; as the kernel chooses */
+	char **devs;		 /* by node; NULL: the instance's interface */
+	uint32_t table;
+	uint32_t metric; /* 0: the kernel's default */
+};
+
 struct conf_vrrp {
 	char *name;
 	char *interfaces[CONF_NODES_MAX];     /* by node; one name for all fills every place */
@@ -171,6 +181,8 @@ struct conf_vrrp {
 	uint8_t auth_data[8];		      /* zero padded, as on the wire */
 	struct conf_vip vips[CONF_VIPS_MAX];
 	int vips_count;
+	struct conf_route *routes;
+	int routes_count;
 	struct conf_track tracks[CONF_TRACKS_MAX];
 	int tracks_count;
 	uint64_t garp_master_delay_us;	      /* second announcement */
@@ -287,7 +299,11 @@ int conf_vrrp_index(const struct conf *conf, const char *name);
 int conf_group_index(const struct conf *conf, const char *name);
 int conf_mirror_index(const struct conf *conf, const char *name);
 int conf_node_index(const struct conf *conf, const char *name);
-/* Where vip lives on a node; NULL: the node takes no part. */
+/* Where a route or an address lives on a node; NULL: the node takes no part. */
+const char *conf_route_interface(const struct conf_vrrp *vrrp, const struct conf_route *route,
+				 int node);
+/* But for the interface. */
+bool conf_route_equal(const struct conf_route *a, const struct conf_route *b);
 const char *conf_vip_interface(const struct conf_vrrp *vrrp, const struct conf_vip *vip, int node);
 
 /* Is there anything for a prober to do? */

@@ -30,6 +30,7 @@ static const char *const known[] = {
 	"auth_pass",
 	"virtual_ipaddress",
 	"virtual_ipaddress_excluded",
+	"virtual_routes",
 	"track",
 	"min_ttl",
 	"garp_master_delay",
@@ -438,6 +439,7 @@ void conf_read_vrrps(const struct conf_scope *top, struct conf *conf)
 		read_auth(&scope, vrrp);
 		conf_read_vips(&scope, conf, vrrp);
 		conf_read_tracks(&scope, conf, vrrp->tracks, &vrrp->tracks_count);
+		conf_read_routes(&scope, conf, vrrp);
 		conf_read_int(&scope, "min_ttl", 1, 255, &vrrp->ttl_min);
 		conf_read_duration(&scope, "garp_master_delay", 0, 3600ull * SECOND_US,
 				   &vrrp->garp_master_delay_us);

@@ -142,3 +142,42 @@ def addresses_with_an_interface_of_their_own_and_addresses_that_are_not_advertis
         next(r for r in web2.started if r.name == "agent").kill_all()
         for vip in (VIP, VIP2, VIP6):
             wait_for(f"{vip} expires", lambda gone=vip: not web2.has(gone), timeout=20)
+
+
+@test()
+def routes_come_and_go_with_the_addresses_and_nobody_elses_do():
+    with Lab() as lab:
+        web1, web2 = lab.nodes
+        web2.ip("route add 203.0.113.64/26 via 198.51.100.100 dev eth0")
+
+        def routes(node):
+            found = json.loads(node.run("ip", "-j", "route", "show", "table", "all"))
+            return {(r["dst"], r.get("gateway"), r.get("prefsrc"), r.get("metric"))
+                    for r in found if r["dst"].startswith("203.0.113.")}
+
+        one = ("203.0.113.0/26", "198.51.100.100", VIP, 77)
+        foreign = ("203.0.113.64/26", "198.51.100.100", None, None)
+        more = ("203.0.113.128/26", None, None, None)
+        settings = f"""( {{ destination = "203.0.113.0/26"; via = "198.51.100.100"; src = "{VIP}";
+            table = 1000; metric = 77; }}, {{ destination = "203.0.113.64/26";
+            via = "198.51.100.100"; }} )"""
+        text = tandem_conf(lab, [router(nopreempt="true", virtual_routes=settings)])
+        start_pair(lab, text, nginx=False)
+        lab.wait_holder("web1", VIP)
+        wait_for("both routes are there", lambda: routes(web1) == {one, foreign})
+        check(routes(web2) == {foreign}, f"on the backup: {routes(web2)}")
+        next(r for r in web1.started if r.name == "agent").stop()
+        wait_for("web2 has them", lambda: routes(web2) == {one, foreign})
+        check(not routes(web1), f"left on web1: {routes(web1)}")
+
+        web2.configure(text.replace("} )", '}, { destination = "203.0.113.128/26"; } )')
+                       .replace("table = 1000; ", ""))
+        web2.run("tandem", "reload")
+        wait_for("the reload added one", lambda: routes(web2) == {one, foreign, more})
+        check("203.0.113.0/26" not in web2.run("ip", "route", "show", "table", "1000"),
+              "the route stays in the table that the file no longer names")
+        # Killed as a whole it leaves its routes to the next start; what somebody else made stays.
+        agent = next(r for r in web2.started if r.name == "agent")
+        agent.kill_all()
+        web2.start_agent().stop()
+        wait_for("only the foreign one stays", lambda: routes(web2) == {foreign})

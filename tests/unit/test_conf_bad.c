@@ -370,6 +370,21 @@ static const struct bad {
 	 "of the interface's subnet\n"
 	 "f:6: vrrp.V.virtual_ipaddress: \"::ffff:198.51.100.8\" is an IPv4 address in IPv6's "
 	 "clothes; write a free address of the interface's subnet\n"},
+	{HEAD VRRP("virtual_routes = ( { via = \"198.51.100.9\"; },\n"
+		   "{ destination = \"203.0.113.1/24\"; },\n"
+		   "{ destination = \"203.0.113.0/24\"; via = \"2001:db8::1\"; table = 0; },\n"
+		   "{ destination = \"everything\"; gw = \"198.51.100.9\"; } );"),
+	 "f:7: vrrp.VI_1.virtual_routes[0].destination: is missing; add destination = "
+	 "\"203.0.113.0/24\"; or \"default\";\n"
+	 "f:8: vrrp.VI_1.virtual_routes[1].destination: \"203.0.113.1/24\" has bits beyond its "
+	 "prefix length; write the network's first address, or /32 for one host\n"
+	 "f:9: vrrp.VI_1.virtual_routes[2].table: 0 is out of range; 1 to "
+	 "2147483647 are possible\n"
+	 "f:9: vrrp.VI_1.virtual_routes[2].via: is an IPv6 address, and the destination an IPv4 "
+	 "one; write one of the same family\n"
+	 "f:10: vrrp.VI_1.virtual_routes[3].gw: unknown setting; the setting is called via\n"
+	 "f:10: vrrp.VI_1.virtual_routes[3].destination: \"everything\" is not a network with its "
+	 "prefix length; write destination = \"203.0.113.0/24\"; or \"default\";\n"},
 	{HEAD VRRP("track = [ \"ngnix\" ];") CHECK("process = \"/run/x\";"),
 	 "f:7: vrrp.VI_1.track: there is no check \"ngnix\"; did you mean nginx?\n"
 	 "f:8: warning: checks.nginx: no vrrp entry tracks this check, so that it moves nothing; "

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/route.h"
+
+#include <errno.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <netlink/errno.h>
+#include <netlink/netlink.h>
+#include <netlink/route/nexthop.h>
+#include <netlink/route/route.h>
+#include <stdlib.h>
+
+struct route_port {
+	struct nl_sock *socket;
+};
+
+static int from_nl(int error)
+{
+	switch (error < 0 ? -error : error) {
+	case 0:
+		return 0;
+	case NLE_EXIST:
+		return -EEXIST;
+	case NLE_OBJ_NOTFOUND:
+		return -ESRCH;
+	case NLE_NODEV:
+		return -ENODEV;
+	case NLE_PERM:
+		return -EPERM;
+	case NLE_NOMEM:
+		return -ENOBUFS;
+	case NLE_INVAL:
+	case NLE_NOATTR:
+		return -EINVAL;
+	case NLE_FAILURE: /* libnl's word for what it has none for */
+		return -ENETUNREACH;
+	default:
+		return -EIO;
+	}
+}
+
+int route_port_new(struct route_port **ret_port)
+{
+	struct route_port *port = calloc(1, sizeof *port);
+	int error;
+
+	if (!port)
+		return -ENOMEM;
+	port->socket = nl_socket_alloc();
+	error = port->socket ? from_nl(nl_connect(port->socket, NETLINK_ROUTE)) : -ENOMEM;
+	if (error) {
+		route_port_free(port);
+		return error;
+	}
+	*ret_port = port;
+	return 0;
+}
+
+struct route_port *route_port_free(struct route_port *port)
+{
+	if (!port)
+		return NULL;
+	nl_socket_free(port->socket);
+	free(port);
+	return NULL;
+}
+
+static struct nl_addr *to_nl(const struct ip_addr *addr, int prefix_len)
+{
+	struct nl_addr *nl = nl_addr_build(addr->family == IP_V6 ? AF_INET6 : AF_INET, addr->bytes,
+					   ip_size(addr));
+
+	if (nl && prefix_len >= 0)
+		nl_addr_set_prefixlen(nl, prefix_len);
+	return nl;
+}
+
+static int add_hop(struct rtnl_route *route, int ifindex, const struct ip_addr *via)
+{
+	struct rtnl_nexthop *hop = rtnl_route_nh_alloc();
+	struct nl_addr *gateway = NULL;
+
+	if (!hop)
+		return -ENOMEM;
+	rtnl_route_nh_set_ifindex(hop, ifindex);
+	if (via->family != IP_NONE) {
+		gateway = to_nl(via, -1);
+		if (!gateway) {
+			rtnl_route_nh_free(hop);
+			return -ENOMEM;
+		}
+		rtnl_route_nh_set_gateway(hop, gateway);
+		nl_addr_put(gateway);
+	}
+	rtnl_route_add_nexthop(route, hop);
+	return 0;
+}
+
+static int make(const char *interface, const struct conf_route *conf, struct rtnl_route **ret_route)
+{
+	const int ifindex = (int)if_nametoindex(interface);
+	struct rtnl_route *route;
+	struct nl_addr *destination, *source = NULL;
+	int error = -ENOMEM;
+
+	if (!ifindex)
+		return -ENODEV;
+	route = rtnl_route_alloc();
+	destination = to_nl(&conf->destination.addr, conf->destination.prefix_len);
+	if (conf->src.family != IP_NONE)
+		source = to_nl(&conf->src, -1);
+	if (!route || !destination || (conf->src.family != IP_NONE && !source))
+		goto out;
+	error = from_nl(rtnl_route_set_dst(route, destination));
+	if (!error && source)
+		error = from_nl(rtnl_route_set_pref_src(route, source));
+	if (!error)
+		error = add_hop(route, ifindex, &conf->via);
+	if (error)
+		goto out;
+	rtnl_route_set_table(route, conf->table);
+	rtnl_route_set_protocol(route, ROUTE_PROTOCOL);
+	rtnl_route_set_scope(route,
+			     conf->via.family == IP_NONE && conf->destination.addr.family == IP_V4
+				     ? RT_SCOPE_LINK
+				     : RT_SCOPE_UNIVERSE);
+	rtnl_route_set_type(route, RTN_UNICAST);
+	if (conf->metric)
+		rtnl_route_set_priority(route, conf->metric);
+	*ret_route = route;
+	route = NULL;
+out:
+	nl_addr_put(destination);
+	nl_addr_put(source);
+	rtnl_route_put(route);
+	return error;
+}
+
+int route_add(struct route_port *port, const char *interface, const struct conf_route *conf)
+{
+	struct rtnl_route *route;
+	int error = make(interface, conf, &route);
+
+	if (error)
+		return error;
+	error = from_nl(rtnl_route_add(port->socket, route, NLM_F_CREATE | NLM_F_EXCL));
+	rtnl_route_put(route);
+	return error;
+}
+
+int route_remove(struct route_port *port, const char *interface, const struct conf_route *conf)
+{
+	struct rtnl_route *route;
+	int error = make(interface, conf, &route);
+
+	if (error)
+		return error;
+	error = from_nl(rtnl_route_delete(port->socket, route, 0));
+	rtnl_route_put(route);
+	return error;
+}

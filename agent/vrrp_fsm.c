@@ -285,6 +285,8 @@ void vrrp_fsm_note_conf(struct vrrp_fsm *fsm, const struct vrrp_conf *conf)
 	fsm->master = master;
 	fsm->successor = successor;
 	fsm->left_node = -1; /* a matter of milliseconds */
+	if (successor < 0)
+		fsm->successor_priority = 0;
 	fsm->conf = *conf;
 }
 

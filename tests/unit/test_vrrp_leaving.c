@@ -125,6 +125,32 @@ static void leaving_goes_on_waiting_when_its_successor_gives_up(void **state)
 	expect_deadline(now_us + 750000);
 }
 
+/* A reload forgot who the successor is, so that its giving up went unnoticed. */
+static void leaving_knows_its_successor_after_a_reload_that_moves_it(void **state)
+{
+	struct vrrp_event ev = {.type = VRRP_EV_CONF};
+	const struct vrrp_node moved = {.address = {IP_V4, {198, 51, 100, 2}}, .priority = 90};
+	uint64_t now_us;
+
+	(void)state;
+	now_us = begin_leaving();
+	timer(now_us + 5000);
+	hear(1, 90, now_us + 650000);
+	conf.nodes[1] = conf.nodes[2];
+	conf.nodes[2] = moved;
+	ev.u.conf.conf = &conf;
+	step(ev, now_us + 650500);
+	expect_deadline(now_us + 700000);
+	hear(2, 0, now_us + 651000);
+	expect_deadline(now_us + 1096093);
+	/* One that is no longer in the file has no last word to hear. */
+	hear(2, 90, now_us + 690000);
+	conf.nodes_count = 2;
+	step(ev, now_us + 690500);
+	timer(now_us + 740000);
+	expect_did("R U TINIT/no-successor .");
+}
+
 static void leaving_does_not_take_an_old_advert_for_a_successor(void **state)
 {
 	uint64_t now_us;
@@ -184,6 +210,7 @@ int main(void)
 		cmocka_unit_test(a_single_node_leaves_without_waiting),
 		cmocka_unit_test(leaving_says_no_last_word_to_a_successor_of_priority_1),
 		cmocka_unit_test(leaving_goes_on_waiting_when_its_successor_gives_up),
+		cmocka_unit_test(leaving_knows_its_successor_after_a_reload_that_moves_it),
 		cmocka_unit_test(leaving_does_not_take_an_old_advert_for_a_successor),
 		cmocka_unit_test(leaving_puts_nothing_back_and_announces_nothing),
 		cmocka_unit_test(a_leavers_last_word_makes_its_successor_announce_again),

@@ -112,7 +112,7 @@ static inline void oracle_take_over(const struct oracle *o, const struct vrrp_fs
 	const bool yields = o->handed_over || (fsm->conf.nopreempt && fsm->priority < 255);
 	const char *const number = o->handed_over ? "A25" : "A5";
 	const struct oracle_peer *latest = NULL;
-	bool sick_heard = false;
+	bool sick_heard = false, lower_heard = false, zero_heard = false;
 
 	for (int i = 0; i < fsm->conf.nodes_count; i++) {
 		const struct oracle_peer *peer = &o->peers[i];
@@ -122,6 +122,10 @@ static inline void oracle_take_over(const struct oracle *o, const struct vrrp_fs
 		if (peer->priority > 0 && peer->sick && peer->priority < fsm->priority &&
 		    now < peer->arrival_us + 3 * peer->interval_us + 2000000)
 			sick_heard = true;
+		if (peer->priority > 0 && peer->priority < fsm->priority &&
+		    now <= peer->arrival_us + 3 * peer->interval_us)
+			lower_heard = true;
+		zero_heard |= peer->priority == 0;
 		/* What it heard as MASTER it has answered. */
 		if (!peer->read)
 			continue;
@@ -142,6 +146,16 @@ static inline void oracle_take_over(const struct oracle *o, const struct vrrp_fs
 		oracle_fail(number, "took over under nopreempt from a healthy holder");
 	if (cause == VRRP_CAUSE_SICK_HOLDER && !sick_heard)
 		oracle_fail("A16", "took over from a sick holder that does not rank lower");
+	if (cause == VRRP_CAUSE_PREEMPT && (!lower_heard || yields))
+		oracle_fail("A31", "preempted nobody that it may preempt");
+	if (cause == VRRP_CAUSE_MASTER_LEFT && !zero_heard)
+		oracle_fail("A31", "took over from a master that did not leave");
+	if (cause == VRRP_CAUSE_OWNER && fsm->priority != 255)
+		oracle_fail("A31", "took over as the owner, which it is not");
+	if (cause != VRRP_CAUSE_PREEMPT && cause != VRRP_CAUSE_MASTER_LEFT &&
+	    cause != VRRP_CAUSE_OWNER && cause != VRRP_CAUSE_MASTER_DOWN &&
+	    cause != VRRP_CAUSE_SICK_HOLDER)
+		oracle_fail("A31", "took over for a cause that is none");
 	if (o->undetermined && (cause == VRRP_CAUSE_PREEMPT || cause == VRRP_CAUSE_SICK_HOLDER ||
 				cause == VRRP_CAUSE_OWNER))
 		oracle_fail("A15", "took from somebody without knowing its own health");

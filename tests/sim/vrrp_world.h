@@ -14,11 +14,15 @@
 #include <string.h>
 #include <time.h>
 
+#include "agent/health_fsm.h"
 #include "tests/sim/vrrp_oracle.h"
+#include "tests/sim/vrrp_shape.h"
 
 #define NODES_MAX 5
+#define CHECKS_MAX 3
 #define MESSAGES_MAX 4096 /* in flight; reaching it is an advert storm */
 #define INBOX_MAX 4096
+#define HEARD_MAX 32 /* adverts that may be replayed */
 #define NEVER VRRP_NEVER_US
 
 struct message {
@@ -27,11 +31,24 @@ struct message {
 	bool announcement;
 	uint8_t priority;
 	uint64_t interval_us;
+	enum vrrp_verdict verdict;
 };
 
-/* As much of keepalived 2.2.7 as a peer sees: RFC 9568 with weights, and no notion of sickness. */
+/* What a node tracks. Its own account of the last results stands beside the core's. */
+struct check {
+	struct health_fsm fsm;
+	struct health_conf conf;
+	int weight;
+	bool well;	/* what the next result says */
+	int same, says; /* results of one kind in a row, and of which kind; 0 same: none yet */
+};
+
+/* As much of keepalived 2.2.7 as a peer sees: RFC 9568 with weights and preempt_delay, FAULT when a
+ * check of weight 0 fails, and no notion of sickness. */
 struct keepalived {
 	bool master;
+	bool fault;
+	uint64_t preempt_since_us; /* a lower master is heard; 0: none */
 	uint64_t down_us, advert_us;
 	uint64_t interval_us;
 	uint8_t priority;
@@ -46,9 +63,12 @@ struct node {
 	bool link_up;
 	bool send_broken;
 	int holds_to_fail;
+	uint8_t base;	  /* priority as the file has it; 0: takes no part */
 	uint8_t priority; /* effective */
 	bool maintenance;
 	bool undetermined;
+	struct check checks[CHECKS_MAX];
+	int checks_count;
 	uint64_t determined_us; /* when its checks report; NEVER */
 	uint64_t paused_until_us;
 	bool deaf;		 /* paused as a machine: nothing is queued */
@@ -59,7 +79,6 @@ struct node {
 	bool resume;
 	bool stopping;
 	bool held; /* a keepalived's addresses, or what a dead engine left */
-	struct message inbox[INBOX_MAX];
 	int inbox_first, inbox_count;
 };
 
@@ -70,9 +89,13 @@ struct world {
 	uint64_t intervals_us[NODES_MAX];
 	int count;
 	struct node nodes[NODES_MAX];
-	struct message messages[MESSAGES_MAX];
 	int messages_count;
+	struct message heard[HEARD_MAX]; /* the latest, round and round */
+	uint64_t heard_count;
+	enum vrrp_verdict verdict; /* of every advert: the files may differ a little */
 	uint64_t cut_until_us[NODES_MAX][NODES_MAX];
+	uint64_t slow_until_us[NODES_MAX][NODES_MAX];
+	uint64_t slow_us; /* so much later, at most */
 	uint64_t last_at_us[NODES_MAX][NODES_MAX];
 	int loss_percent;
 	uint64_t delay_max_us;
@@ -84,6 +107,9 @@ struct world {
 };
 
 static struct world world;
+/* Apart, and counted: clearing them for each schedule would cost more than the schedule. */
+static struct message messages[MESSAGES_MAX];
+static struct message inboxes[NODES_MAX][INBOX_MAX];
 static uint64_t seed_now;
 static bool trace;
 static uint64_t steps, take_overs, virtual_us, schedules;
@@ -144,18 +170,23 @@ static inline void post(int from, bool announcement, uint8_t priority, uint64_t 
 			continue;
 		if (world.messages_count == MESSAGES_MAX)
 			oracle_fail("A9", "an advert storm");
-		m = &world.messages[world.messages_count++];
+		m = &messages[world.messages_count++];
 		*m = (struct message){.at_us = world.now_us + 50 + below(world.delay_max_us),
 				      .from = from,
 				      .to = to,
 				      .announcement = announcement,
 				      .priority = priority,
-				      .interval_us = interval_us};
+				      .interval_us = interval_us,
+				      .verdict = world.verdict};
+		if (world.now_us < world.slow_until_us[from][to])
+			m->at_us += below(world.slow_us);
 		/* An advert that arrives behind its sender's priority 0 stops a keepalived's
 		 * take-over, and nothing that we send can help it: to it the order is kept. */
 		if (world.nodes[to].foreign && m->at_us <= world.last_at_us[from][to])
 			m->at_us = world.last_at_us[from][to] + 1;
 		world.last_at_us[from][to] = m->at_us;
+		if (!announcement)
+			world.heard[world.heard_count++ % HEARD_MAX] = *m;
 	}
 }
 
@@ -237,6 +268,8 @@ static inline void feed(int index, struct vrrp_event *ev)
 {
 	struct node *node = &world.nodes[index];
 	struct vrrp_actions actions;
+	struct vrrp_fsm before;
+	const char *wrong;
 
 	ev->now_us = local_us(node);
 	if (trace && ev->type != VRRP_EV_TIMER && ev->type != VRRP_EV_ADVERT)
@@ -245,10 +278,95 @@ static inline void feed(int index, struct vrrp_event *ev)
 		tell("n%d * advert of n%d prio %d, %" PRIu64 " us old", index, ev->u.advert.node,
 		     ev->u.advert.priority, ev->now_us - ev->u.advert.arrival_us);
 	oracle_before(&node->oracle, &node->fsm, ev);
+	memcpy(&before, &node->fsm, sizeof(before));
 	vrrp_fsm_step(&node->fsm, ev, &actions);
+	wrong = vrrp_shape_broken(&before, &node->fsm, ev, &actions);
+	if (wrong)
+		oracle_fail("A28", wrong);
 	oracle_after(&node->oracle, &node->fsm, ev, &actions);
 	steps++;
 	carry_out(index, &actions);
+}
+
+/* The core's answers, beside what follows from the account of results. */
+static inline bool check_is_down(const struct check *check)
+{
+	return check->fsm.state == HEALTH_DOWN;
+}
+
+static inline void rank(int index)
+{
+	struct node *node = &world.nodes[index];
+	struct health_track tracks[CHECKS_MAX] = {{0}};
+	int weights[CHECKS_MAX] = {0}, sum = node->base, full = node->base;
+	bool lowest = false;
+	struct health_rank got;
+
+	for (int i = 0; i < node->checks_count; i++) {
+		const struct check *check = &node->checks[i];
+
+		tracks[i] =
+			(struct health_track){.state = check->fsm.state, .weight = check->weight};
+		weights[i] = check->weight;
+		if (check->weight > 0)
+			full += check->weight;
+		if (check->weight > 0 && !check_is_down(check))
+			sum += check->weight;
+		if (check->weight < 0 && check_is_down(check))
+			sum += check->weight;
+		if (check->weight == 0 && check_is_down(check))
+			lowest = true;
+	}
+	sum = node->base == 255 ? 255 : sum < 1 ? 1 : sum > 254 ? 254 : sum;
+	full = node->base == 255 ? 255 : full > 254 ? 254 : full;
+	got = health_fsm_rank(node->base, tracks, node->checks_count);
+	if (got.priority != (lowest ? 1 : sum) || got.sick != (got.priority < full) ||
+	    health_fsm_full_priority(node->base, weights, node->checks_count) != full)
+		oracle_fail("A29", "a rank that does not follow from the checks");
+	node->priority = got.priority;
+	node->undetermined = got.undetermined;
+	world.conf.nodes[index].priority = (uint8_t)full;
+	node->ka.fault = node->foreign && lowest;
+}
+
+/* One result of one check. */
+static inline void result(int index, int which)
+{
+	struct check *check = &world.nodes[index].checks[which];
+	const enum health_state before = check->fsm.state;
+	const bool ok = check->well;
+	bool changed, expected;
+
+	check->same = check->same && check->says == ok ? check->same + 1 : 1;
+	check->says = ok;
+	if (before == HEALTH_UNDETERMINED)
+		expected = true;
+	else if (ok == (before == HEALTH_UP))
+		expected = false;
+	else
+		expected = check->same >= (ok ? check->conf.rise : check->conf.fall);
+	changed =
+		health_fsm_result(&check->fsm, ok ? HEALTH_OK : (enum health_result)(1 + below(3)),
+				  local_us(&world.nodes[index]));
+	if (changed != expected || changed != (before != check->fsm.state))
+		oracle_fail("A29", "a check that changed too early or too late");
+}
+
+/* Every check reports until its results are believed. */
+static inline void report(int index)
+{
+	struct node *node = &world.nodes[index];
+
+	for (int i = 0; i < node->checks_count; i++) {
+		struct check *check = &node->checks[i];
+		const enum health_state truth = check->well ? HEALTH_UP : HEALTH_DOWN;
+
+		for (int n = 0; check->fsm.state != truth; n++) {
+			if (n > check->conf.rise + check->conf.fall)
+				oracle_fail("A29", "a check that is never believed");
+			result(index, i);
+		}
+	}
 }
 
 static inline void feed_health(int index)
@@ -296,13 +414,23 @@ static inline struct vrrp_conf conf_of(int index)
 static inline void start(int index)
 {
 	struct node *node = &world.nodes[index];
-	const struct vrrp_conf conf = conf_of(index);
 	struct vrrp_event ev = {.type = node->resume ? VRRP_EV_RESUME : VRRP_EV_START};
+	struct vrrp_conf conf;
 
+	if (!node->base)
+		return;
 	node->running = true;
 	node->stopping = false;
 	node->restart_us = NEVER;
 	node->paused_until_us = 0;
+	for (int i = 0; i < node->checks_count; i++) {
+		health_fsm_init(&node->checks[i].fsm, &node->checks[i].conf, local_us(node));
+		node->checks[i].same = 0;
+	}
+	if (node->foreign || chance(60))
+		report(index);
+	rank(index);
+	conf = conf_of(index);
 	if (!node->resume) {
 		node->inbox_count = 0;
 		node->held = false;
@@ -310,6 +438,7 @@ static inline void start(int index)
 	if (node->foreign) {
 		node->ka = (struct keepalived){.interval_us = conf.advert_int_us,
 					       .advert_us = NEVER,
+					       .fault = node->ka.fault,
 					       .priority = node->priority};
 		node->ka.down_us =
 			world.now_us +
@@ -321,8 +450,10 @@ static inline void start(int index)
 	vrrp_fsm_init(&node->fsm, &conf);
 	oracle_init(&node->oracle, &node->fsm, node->held);
 	node->fsm.now_us = 0;
-	if (node->undetermined)
-		node->determined_us = world.now_us + below(2 * world.conf.undetermined_wait_us);
+	for (int i = 0; i < node->checks_count; i++)
+		if (node->checks[i].fsm.results[HEALTH_OK] == 0)
+			node->determined_us =
+				world.now_us + below(2 * world.conf.undetermined_wait_us);
 	feed_link(index);
 	feed_health(index);
 	if (node->maintenance)
@@ -342,6 +473,7 @@ static inline void receive(int index, const struct message *m)
 		ev.u.advert.node = m->from;
 		ev.u.advert.priority = m->priority;
 		ev.u.advert.advert_int_us = m->interval_us;
+		ev.u.advert.verdict = m->verdict;
 	} else if (node->fsm.state != VRRP_LEAVING) {
 		return; /* nobody watches */
 	}
@@ -355,7 +487,7 @@ static inline void ka_send(int index, uint8_t priority)
 	struct node *node = &world.nodes[index];
 
 	if (node->link_up && !node->send_broken)
-		post(index, false, priority, node->ka.interval_us);
+		post(index, false, priority, world.intervals_us[index]);
 }
 
 static inline void ka_become_master(int index)
@@ -363,7 +495,9 @@ static inline void ka_become_master(int index)
 	struct node *node = &world.nodes[index];
 
 	tell("n%d keepalived MASTER prio %d", index, node->ka.priority);
+	take_overs++;
 	node->ka.master = true;
+	node->ka.preempt_since_us = 0;
 	node->ka.down_us = NEVER;
 	node->ka.advert_us = world.now_us + world.intervals_us[index];
 	ka_send(index, node->ka.priority);
@@ -389,8 +523,9 @@ static inline void ka_receive(int index, const struct message *m)
 	struct keepalived *ka = &node->ka;
 	const struct vrrp_node *nodes = world.conf.nodes;
 
-	if (m->announcement)
+	if (m->announcement || ka->fault)
 		return;
+	tell("n%d * keepalived gets n%d's advert of priority %d", index, m->from, m->priority);
 	if (ka->master) {
 		if (m->priority > ka->priority ||
 		    (m->priority == ka->priority &&
@@ -402,10 +537,18 @@ static inline void ka_receive(int index, const struct message *m)
 		}
 		return;
 	}
-	if (m->priority == 0)
+	if (m->priority == 0) {
 		ka->down_us = world.now_us +
 			      vrrp_fsm_skew_us(world.conf.version, ka->priority, ka->interval_us);
-	else if (world.conf.nopreempt || m->priority >= ka->priority)
+		return;
+	}
+	/* preempt_delay: from the first lower advert that is heard. */
+	if (m->priority >= ka->priority)
+		ka->preempt_since_us = 0;
+	else if (!ka->preempt_since_us)
+		ka->preempt_since_us = world.now_us;
+	if (world.conf.nopreempt || m->priority >= ka->priority ||
+	    world.now_us < ka->preempt_since_us + world.conf.preempt_delay_us)
 		ka_become_backup(index, m->interval_us);
 }
 
@@ -437,7 +580,7 @@ static inline uint64_t wake_us(const struct node *node)
 		return node->restart_us;
 	if (node->foreign) {
 		at = node->ka.master ? node->ka.advert_us : node->ka.down_us;
-		if (!node->link_up)
+		if (!node->link_up || node->ka.fault)
 			at = NEVER;
 	} else if (vrrp_fsm_deadline(&node->fsm) != NEVER) {
 		at = vrrp_fsm_deadline(&node->fsm) + node->lag_us;
@@ -465,14 +608,15 @@ static inline void turn(int index)
 	node->deaf = false;
 	if (node->determined_us <= world.now_us) {
 		node->determined_us = NEVER;
-		node->undetermined = false;
+		report(index);
+		rank(index);
 		if (!node->foreign)
 			feed_health(index);
 	}
 	if (!node->foreign && node->fsm.rank != node->priority && !node->undetermined)
 		feed_health(index); /* changed while it was away */
 	while (node->running && node->inbox_count) {
-		const struct message m = node->inbox[node->inbox_first];
+		const struct message m = inboxes[index][node->inbox_first];
 
 		node->inbox_first = (node->inbox_first + 1) % INBOX_MAX;
 		node->inbox_count--;
@@ -487,7 +631,8 @@ static inline void turn(int index)
 		if (node->ka.master && world.now_us >= node->ka.advert_us) {
 			ka_send(index, node->ka.priority);
 			node->ka.advert_us = world.now_us + world.intervals_us[index];
-		} else if (!node->ka.master && node->link_up && world.now_us >= node->ka.down_us) {
+		} else if (!node->ka.master && !node->ka.fault && node->link_up &&
+			   world.now_us >= node->ka.down_us) {
 			ka_become_master(index);
 		}
 		return;
@@ -506,7 +651,8 @@ static inline void deliver(const struct message *m)
 		return;
 	if (node->inbox_count == INBOX_MAX)
 		return; /* a socket's buffer is finite too */
-	struct message *slot = &node->inbox[(node->inbox_first + node->inbox_count++) % INBOX_MAX];
+	struct message *slot =
+		&inboxes[m->to][(node->inbox_first + node->inbox_count++) % INBOX_MAX];
 	*slot = *m;
 	slot->at_us = world.now_us - node->lag_us;
 }
@@ -566,16 +712,16 @@ static inline void run(uint64_t until_us)
 			}
 		}
 		for (int i = 0; i < world.messages_count; i++) {
-			if (world.messages[i].at_us < at) {
-				at = world.messages[i].at_us;
+			if (messages[i].at_us < at) {
+				at = messages[i].at_us;
 				which = i;
 			}
 		}
 		world.now_us = at > world.now_us ? at : world.now_us;
 		if (which >= 0) {
-			const struct message m = world.messages[which];
+			const struct message m = messages[which];
 
-			world.messages[which] = world.messages[--world.messages_count];
+			messages[which] = messages[--world.messages_count];
 			deliver(&m);
 		} else if (who >= 0) {
 			turn(who);

@@ -15,7 +15,7 @@
 
 #include <cmocka.h>
 
-#include "agent/vrrp_fsm.h"
+#include "tests/sim/vrrp_shape.h"
 
 #define T0 UINT64_C(100000000)
 #define SECOND UINT64_C(1000000)
@@ -53,8 +53,15 @@ static inline void configure_three(void)
 
 static inline void step(struct vrrp_event ev, uint64_t now_us)
 {
+	struct vrrp_fsm before;
+	const char *wrong;
+
 	ev.now_us = now_us;
+	memcpy(&before, &fsm, sizeof(before));
 	vrrp_fsm_step(&fsm, &ev, &actions);
+	wrong = vrrp_shape_broken(&before, &fsm, &ev, &actions);
+	if (wrong)
+		fail_msg("%s", wrong);
 }
 
 static inline void simple(enum vrrp_event_type type, uint64_t now_us)

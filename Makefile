@@ -66,7 +66,7 @@ endif
 say = $(if $(Q),$(if $(findstring s,$(firstword -$(MAKEFLAGS))),@:,@printf '  %-6s %s\n' '$(1)' '$(2)'))
 
 .DEFAULT_GOAL := all
-.PHONY: help all deps demo check check-unit check-pure check-net check-sim install uninstall clean \
+.PHONY: help all deps demo check check-unit check-pure check-net sim mutants install uninstall clean \
 	build-all lab
 .SECONDARY:
 
@@ -78,6 +78,8 @@ help:
 	'make check-unit  the unit tests and simulations alone' \
 	'make check-pure  the cores reach nothing outside' \
 	'make check-net   the tests in network namespaces alone (root)' \
+	'make sim         a million schedules of the simulator of the virtual router' \
+	'make mutants     mutate the cores mechanically, and say how many mistakes the tests notice' \
 	'make fuzz        let every fuzzer run on its corpus' \
 	'make deps        install what building and testing need (apt, dnf or apk)' \
 	'make install     put everything below $$(DESTDIR)$$(PREFIX); make uninstall takes it away' \
@@ -108,6 +110,12 @@ all: $(PROGRAMS)
 check-unit: $(UNITS) $(SIMS)
 	$(Q)tests/run-units $(UNITS)
 	$(Q)tests/run-units $(SIMS)
+
+sim: $(B)/tests/sim/sim_vrrp
+	$(Q)$(B)/tests/sim/sim_vrrp --seeds 1000000
+
+mutants:
+	$(Q)tests/mutants/mutate.py
 
 check-pure: $(CORES:%=$(B)/%.o)
 	$(Q)tests/check-pure $^

@@ -8,7 +8,8 @@ FUZZERS   = $(patsubst tests/fuzz/%.c,$(FUZZB)/%,$(wildcard tests/fuzz/fuzz_*.c)
 # Recovery off: a finding that does not stop the run is one that nobody sees.
 FUZZFLAGS = -std=gnu11 -O1 -g -Wall -Wextra -fsanitize=address,undefined,fuzzer-no-link \
 	    -fno-sanitize-recover=all -fno-omit-frame-pointer -pthread -I. -D_GNU_SOURCE \
-	    -DTANDEM_VERSION='"$(VERSION)"' $(PKG_CFLAGS) $(CFLAGS)
+	    -DTANDEM_VERSION='"$(VERSION)"' -DTANDEM_LIBEXECDIR='"$(LIBEXECDIR)"' \
+	    $(PKG_CFLAGS) $(CFLAGS)
 
 .PHONY: fuzz fuzz-build
 fuzz:

@@ -261,7 +261,9 @@ static void remove_routes(struct agent_estate *estate, const struct conf *conf,
 {
 	for (int i = 0; i < v->routes_count; i++) {
 		const char *interface = conf_route_interface(v, &v->routes[i], conf->self);
-		int error = interface ? route_remove(estate->routes, interface, &v->routes[i]) : 0;
+		int error = interface ? route_remove(estate->routes, (int)if_nametoindex(interface),
+						     &v->routes[i])
+				      : 0;
 
 		if (error && error != -ESRCH && error != -ENODEV)
 			log_err("%s: a route on %s cannot be removed: %s", v->name, interface,

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "agent/agent_maintenance.h"
@@ -18,6 +19,8 @@
 #include "shared/notify.h"
 
 #define LOCK_NAME "agent.lock"
+#define LISTEN_TRIES 50
+#define LISTEN_GAP_NS 20000000
 #define USER_NAME "tandem-agent"
 #define LEAVE_MARGIN_US 3000000 /* beyond stop_wait, until a leaving engine is killed */
 
@@ -146,7 +149,14 @@ static int prepare(struct agent_runner *r)
 		log_info("there is no account %s: the engine runs as number %u", USER_NAME,
 			 (unsigned)r->user.uid);
 	snprintf(path, sizeof path, "%s/" AGENT_RUNNER_SOCKET, r->options.run_dir);
-	error = ctl_listen(path, agent_runner_conf(r)->control_group, &r->listen_fd);
+	/* The lock is ours, so whoever still listens is the engine of an agent that was killed, on
+	 * its way out. */
+	for (int tries = 0; tries < LISTEN_TRIES; tries++) {
+		error = ctl_listen(path, agent_runner_conf(r)->control_group, &r->listen_fd);
+		if (error != -EADDRINUSE)
+			break;
+		nanosleep(&(struct timespec){.tv_nsec = LISTEN_GAP_NS}, NULL);
+	}
 	if (error)
 		log_err("%s: %s", path, strerror(-error));
 	return error;

@@ -18,12 +18,22 @@ static const char *text_of(const struct conf_route *route, char text[ROUTE_TEXT_
 	return text;
 }
 
+/* From what the kernel has told, not by a call: the engine's table of system calls has no ioctl. */
+static int ifindex_of(const struct engine_router *router, const char *interface)
+{
+	const struct netmon_link *link = netmon_link_by_name(router->engine->netmon, interface);
+
+	return link ? link->ifindex : 0;
+}
+
 static void remove_one(struct engine_router *router, const struct conf_vrrp *v,
 		       const struct conf_route *route)
 {
 	const char *interface = conf_route_interface(v, route, router->wire.self);
 	char text[ROUTE_TEXT_MAX];
-	int error = interface ? route_remove(router->engine->routes, interface, route) : 0;
+	int error = interface ? route_remove(router->engine->routes, ifindex_of(router, interface),
+					     route)
+			      : 0;
 
 	/* -ESRCH: the kernel took it with the address or the interface, or it was never ours. */
 	if (error && error != -ESRCH && error != -ENODEV)
@@ -39,7 +49,9 @@ void engine_routes_hold(struct engine_router *router)
 		const struct conf_route *route = &v->routes[i];
 		const char *interface = conf_route_interface(v, route, router->wire.self);
 		char text[ROUTE_TEXT_MAX];
-		int error = interface ? route_add(router->engine->routes, interface, route) : 0;
+		int error = interface ? route_add(router->engine->routes,
+						  ifindex_of(router, interface), route)
+				      : 0;
 
 		/* A route is no reason to give the addresses away: they serve without it. */
 		if (error == -EEXIST && !router->routes_held)

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <linux/rtnetlink.h>
-#include <net/if.h>
 #include <netlink/errno.h>
 #include <netlink/netlink.h>
 #include <netlink/route/nexthop.h>
@@ -96,9 +95,8 @@ static int add_hop(struct rtnl_route *route, int ifindex, const struct ip_addr *
 	return 0;
 }
 
-static int make(const char *interface, const struct conf_route *conf, struct rtnl_route **ret_route)
+static int make(int ifindex, const struct conf_route *conf, struct rtnl_route **ret_route)
 {
-	const int ifindex = (int)if_nametoindex(interface);
 	struct rtnl_route *route;
 	struct nl_addr *destination, *source = NULL;
 	int error = -ENOMEM;
@@ -136,10 +134,10 @@ out:
 	return error;
 }
 
-int route_add(struct route_port *port, const char *interface, const struct conf_route *conf)
+int route_add(struct route_port *port, int ifindex, const struct conf_route *conf)
 {
 	struct rtnl_route *route;
-	int error = make(interface, conf, &route);
+	int error = make(ifindex, conf, &route);
 
 	if (error)
 		return error;
@@ -148,10 +146,10 @@ int route_add(struct route_port *port, const char *interface, const struct conf_
 	return error;
 }
 
-int route_remove(struct route_port *port, const char *interface, const struct conf_route *conf)
+int route_remove(struct route_port *port, int ifindex, const struct conf_route *conf)
 {
 	struct rtnl_route *route;
-	int error = make(interface, conf, &route);
+	int error = make(ifindex, conf, &route);
 
 	if (error)
 		return error;

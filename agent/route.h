@@ -21,10 +21,11 @@ struct route_port;
 int route_port_new(struct route_port **ret_port);
 struct route_port *route_port_free(struct route_port *port); /* NULL is fine; returns NULL */
 
-/* On the interface that route has on this node. -EEXIST: there is one for this destination, ours or
- * not. -ENODEV: there is no such interface. Others as the kernel says. */
-int route_add(struct route_port *port, const char *interface, const struct conf_route *route);
+/* ifindex: of the interface that route has on this node; 0 if there is none. -EEXIST: there is one
+ * for this destination, ours or not. -ENODEV: there is no such interface. Others as the kernel
+ * says. */
+int route_add(struct route_port *port, int ifindex, const struct conf_route *route);
 /* -ESRCH: it is not there, or not ours. */
-int route_remove(struct route_port *port, const char *interface, const struct conf_route *route);
+int route_remove(struct route_port *port, int ifindex, const struct conf_route *route);
 
 #endif

@@ -67,7 +67,7 @@ say = $(if $(Q),$(if $(findstring s,$(firstword -$(MAKEFLAGS))),@:,@printf '  %-
 
 .DEFAULT_GOAL := all
 .PHONY: help all deps demo check check-unit check-pure check-net sim mutants install uninstall clean \
-	build-all lab
+	build-all lab interop-13
 .SECONDARY:
 
 help:
@@ -122,6 +122,13 @@ check-pure: $(CORES:%=$(B)/%.o)
 
 check-net: lab
 	$(Q)tests/as-root tests/net/run --build '$(B)'
+
+# The interoperation tests once more, with the keepalived of Debian 13 as the other half: fetched
+# with debootstrap into the build folder, once.
+interop-13: lab
+	$(Q)tests/as-root tests/net/root-of-debian-13 '$(abspath $(B))/debian-13'
+	$(Q)tests/as-root env KEEPALIVED_ROOT='$(abspath $(B))/debian-13' tests/net/run \
+		--build '$(B)' interop forty_two
 
 $(B)/%.o: %.c
 	@mkdir -p $(@D)

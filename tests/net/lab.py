@@ -20,6 +20,7 @@ To look around in a running laboratory: nsenter -t PID -a (PID of a tdm-init).
 """
 import atexit
 import ctypes
+import glob
 import ipaddress
 import json
 import os
@@ -532,7 +533,12 @@ class Node(Host):
 
     def start_keepalived(self, configuration):
         write(self.path("/etc/keepalived/keepalived.conf"), configuration)
-        return self.start("keepalived", "keepalived", "--dont-fork", "--log-console",
+        # Newer ones read what they were built with from a file, and end without it.
+        options = os.path.join(os.environ.get("KEEPALIVED_ROOT", "/"),
+                               "etc/keepalived/keepalived.config-opts")
+        if os.path.exists(options):
+            shutil.copy(options, self.path("/etc/keepalived"))
+        return self.start("keepalived", *keepalived_argv(), "--dont-fork", "--log-console",
                           "--log-detail", "--vrrp")
 
     # tandem
@@ -585,6 +591,19 @@ class Node(Host):
 
     def mirror(self, name="nginx"):
         return next((m for m in self.syncd().get("mirrors", ()) if m["name"] == name), {})
+
+
+def keepalived_argv():
+    """The machine's keepalived, or with KEEPALIVED_ROOT=DIR that of another system's unpacked root:
+    run by that system's loader with its libraries, among the machine's files."""
+    root = os.environ.get("KEEPALIVED_ROOT")
+    if not root:
+        return ["keepalived"]
+    loader = glob.glob(f"{root}/lib*/ld-linux-*.so.*")
+    program = f"{root}/usr/sbin/keepalived"
+    check(loader and os.path.exists(program), f"{root} holds no loader or no keepalived: "
+          "`make interop-13` makes one")
+    return [loader[0], "--library-path", ":".join(glob.glob(f"{root}/usr/lib/*-linux-gnu*")), program]
 
 
 class Lab:

@@ -129,6 +129,9 @@ static inline const char *vrrp_shape_fields(const struct vrrp_fsm *fsm)
 		if (fsm->master < -1 || fsm->master >= fsm->conf.nodes_count ||
 		    fsm->master == fsm->conf.self || (fsm->master_left && fsm->master >= 0))
 			return "a BACKUP that obeys nobody that there is";
+		if (fsm->left_node < -1 || fsm->left_node >= fsm->conf.nodes_count ||
+		    (fsm->left_node >= 0 && (fsm->master >= 0 || !fsm->master_left)))
+			return "a BACKUP that remembers the departure of somebody that it obeys";
 		if (fsm->down_base_us == never || fsm->master_int_us == 0 ||
 		    (fsm->take_base_us != never && fsm->preempt_since_us != never))
 			return "a BACKUP without an end to its patience";
@@ -187,6 +190,128 @@ static inline bool vrrp_shape_void(enum vrrp_state state, enum vrrp_event_type t
 	}
 }
 
+/* Behind its sender's priority 0: overtaken by it on the way, or the one last word. */
+static inline bool vrrp_shape_late(const struct vrrp_peer *peer, const struct vrrp_event *ev,
+				   uint64_t arrival_us, bool *ret_last_word)
+{
+	const uint64_t half_us = ev->u.advert.advert_int_us / 2;
+
+	*ret_last_word = false;
+	if (!peer->heard || peer->priority > 0 || ev->u.advert.priority == 0)
+		return false;
+	*ret_last_word = ev->u.advert.priority == 1 && !peer->last_word &&
+			 arrival_us < peer->heard_us + VRRP_LAST_WORD_US;
+	return *ret_last_word ||
+	       arrival_us <
+		       peer->heard_us + (half_us < VRRP_OVERTAKEN_US ? half_us : VRRP_OVERTAKEN_US);
+}
+
+static inline bool vrrp_shape_same_peer(const struct vrrp_peer *a, const struct vrrp_peer *b)
+{
+	return a->heard == b->heard && a->heard_us == b->heard_us && a->priority == b->priority &&
+	       a->last_word == b->last_word && a->advert_int_us == b->advert_int_us &&
+	       a->verdict == b->verdict;
+}
+
+static inline const char *vrrp_shape_hears(const struct vrrp_fsm *a, const struct vrrp_fsm *b,
+					   const struct vrrp_event *ev,
+					   const struct vrrp_actions *out)
+{
+	const int node = ev->u.advert.node;
+	const uint64_t arrival_us =
+		ev->u.advert.arrival_us < ev->now_us ? ev->u.advert.arrival_us : ev->now_us;
+	struct vrrp_peer peer = a->peers[node];
+	bool last_word;
+
+	if (vrrp_shape_late(&peer, ev, arrival_us, &last_word)) {
+		peer.last_word |= last_word;
+		if (a->state == b->state && out->count > 0 &&
+		    !(last_word && b->state == VRRP_MASTER))
+			return "did something for an advert that its sender's leaving overtook";
+	} else {
+		peer = (struct vrrp_peer){.heard = true,
+					  .heard_us = arrival_us,
+					  .priority = ev->u.advert.priority,
+					  .advert_int_us = ev->u.advert.advert_int_us,
+					  .verdict = ev->u.advert.verdict};
+	}
+	for (int i = 0; i < b->conf.nodes_count; i++)
+		if (!vrrp_shape_same_peer(&b->peers[i], i == node ? &peer : &a->peers[i]))
+			return "remembers another advert than it heard";
+	return NULL;
+}
+
+/* A reload: what is known of a node follows its address. */
+static inline const char *vrrp_shape_reloads(const struct vrrp_fsm *a, const struct vrrp_fsm *b,
+					     const struct vrrp_event *ev)
+{
+	static const struct vrrp_peer unheard;
+
+	if (memcmp(&b->conf, ev->u.conf.conf, sizeof(b->conf)) != 0)
+		return "goes on by another file";
+	if (b->left_node != -1)
+		return "takes one node's departure for another's over a reload";
+	for (int i = 0; i < b->conf.nodes_count; i++) {
+		const struct vrrp_peer *peer = &unheard;
+
+		for (int j = 0; j < a->conf.nodes_count; j++)
+			if (ip_equal(&b->conf.nodes[i].address, &a->conf.nodes[j].address))
+				peer = &a->peers[j];
+		if (!vrrp_shape_same_peer(&b->peers[i], peer))
+			return "mixes up who was heard over a reload";
+	}
+	return NULL;
+}
+
+static inline bool vrrp_shape_spoke(const struct vrrp_actions *out)
+{
+	for (int i = 0; i < out->count; i++)
+		if (out->list[i].type == VRRP_DO_SEND && out->list[i].u.priority > 0)
+			return true;
+	return false;
+}
+
+/* What the event says is known after it, whatever the state. */
+static inline const char *vrrp_shape_knows(const struct vrrp_fsm *a, const struct vrrp_fsm *b,
+					   const struct vrrp_event *ev,
+					   const struct vrrp_actions *out)
+{
+	uint64_t until_us = a->undetermined_until_us;
+
+	if (ev->type == VRRP_EV_START || ev->type == VRRP_EV_RESUME ||
+	    (ev->type == VRRP_EV_HEALTH && ev->u.health.undetermined && !a->undetermined))
+		until_us = ev->now_us + b->conf.undetermined_wait_us;
+	if (b->undetermined_until_us != until_us)
+		return "waits for its checks for another time";
+	if (b->undetermined !=
+	    (ev->type == VRRP_EV_HEALTH ? ev->u.health.undetermined : a->undetermined))
+		return "does not know whether its checks have reported";
+	if (ev->type == VRRP_EV_HEALTH && !ev->u.health.undetermined &&
+	    (b->rank != ev->u.health.priority || b->priority_kept))
+		return "does not believe its checks";
+	if (b->maintenance !=
+	    (ev->type == VRRP_EV_MAINTENANCE ? ev->u.maintenance.on : a->maintenance))
+		return "does not know whether it is in maintenance";
+	if (ev->type == VRRP_EV_HANDOVER && ev->u.handover.lift && b->handed_over)
+		return "a handover that cannot be lifted";
+	if (b->link_up != (ev->type == VRRP_EV_LINK ? ev->u.link.up : a->link_up))
+		return "does not know its link";
+	if (ev->type == VRRP_EV_LINK && a->link_up != b->link_up && b->mute)
+		return "is mute by what another link did";
+	if (b->state == VRRP_FAULT && a->state != VRRP_FAULT && ev->type != VRRP_EV_CONF &&
+	    b->retry_us != (b->cause == VRRP_CAUSE_HOLD_FAILED ? b->now_us + VRRP_HOLD_RETRY_US
+							       : VRRP_NEVER_US))
+		return "comes back from FAULT at another time";
+	if (!vrrp_shape_spoke(out) && ev->type != VRRP_EV_RESUME &&
+	    (b->sent_us != a->sent_us || (b->sending && !a->sending)))
+		return "takes a priority 0 for an advert";
+	if (ev->type == VRRP_EV_ADVERT)
+		return vrrp_shape_hears(a, b, ev, out);
+	if (ev->type == VRRP_EV_CONF)
+		return vrrp_shape_reloads(a, b, ev);
+	return NULL;
+}
+
 /* NULL, or what is wrong. */
 static inline const char *vrrp_shape_broken(const struct vrrp_fsm *before,
 					    const struct vrrp_fsm *after,
@@ -210,6 +335,8 @@ static inline const char *vrrp_shape_broken(const struct vrrp_fsm *before,
 		wrong = vrrp_shape_transitions(before, after, out);
 	if (!wrong)
 		wrong = vrrp_shape_fields(after);
+	if (!wrong)
+		wrong = vrrp_shape_knows(before, after, ev, out);
 	if (wrong)
 		return wrong;
 	/* A MASTER that was away has let go before it looked at the event. */

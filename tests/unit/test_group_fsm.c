@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "agent/group_fsm.h"
+#include "tests/sim/vrrp_shape.h"
 
 #define SECOND UINT64_C(1000000)
 #define NODES 2
@@ -71,9 +72,15 @@ static void judge(int node)
 
 static void step(int node, int router, const struct vrrp_event *ev)
 {
+	struct vrrp_fsm *fsm = &w.nodes[node].routers[router], before;
 	struct vrrp_actions actions;
+	const char *wrong;
 
-	vrrp_fsm_step(&w.nodes[node].routers[router], ev, &actions);
+	memcpy(&before, fsm, sizeof(before));
+	vrrp_fsm_step(fsm, ev, &actions);
+	wrong = vrrp_shape_broken(&before, fsm, ev, &actions);
+	if (wrong)
+		fail_msg("%s", wrong);
 	for (int i = 0; i < actions.count; i++) {
 		if (actions.list[i].type == VRRP_DO_TRANSITION)
 			w.moves += actions.list[i].u.transition.to == VRRP_MASTER;

@@ -2,7 +2,9 @@
 /*
  * The input is a row of frames (u8 type, u16 length, payload), as a peer might send them. What
  * decodes must encode to the very same bytes; and all of it goes into a session, which may refuse
- * it but must not break. runs: 200000
+ * it but must not break.
+ *
+ * runs: 200000
  */
 #include <stdint.h>
 #include <stdlib.h>

@@ -33,16 +33,18 @@ TOP = os.path.dirname(os.path.dirname(HERE))
 # A family is linked into one library: its cores, what they need, and the programs that judge it.
 AGENT = {
     "cores": {
-        "agent/vrrp_fsm.c": "test_vrrp_fsm",
-        "agent/vrrp_backup.c": "test_vrrp_backup",
-        "agent/vrrp_master.c": "test_vrrp_master",
+        "agent/health_fsm.c": "test_health_fsm",
+        "agent/group_fsm.c": "test_group_fsm",
         "agent/vrrp_leaving.c": "test_vrrp_leaving",
         "agent/vrrp_wire.c": "test_vrrp_wire",
-        "agent/health_fsm.c": "test_health_fsm",
+        "agent/vrrp_master.c": "test_vrrp_master",
+        "agent/vrrp_backup.c": "test_vrrp_backup",
+        "agent/vrrp_fsm.c": "test_vrrp_fsm",
     },
     "beside": ["agent/vrrp_fsm_names.c", "shared/ip.c", "shared/wire.c"],
     "units": ["test_vrrp_fsm", "test_vrrp_backup", "test_vrrp_master", "test_vrrp_leaving",
-              "test_vrrp_wire", "test_health_fsm"],
+              "test_vrrp_edges", "test_vrrp_edges_held", "test_vrrp_handover", "test_vrrp_wire",
+              "test_vrrp_wire_edges", "test_health_fsm", "test_group_fsm"],
     "sim": "sim_vrrp",
     "libs": ["-lcmocka"],
 }

@@ -413,6 +413,77 @@ static void without_a_command_nothing_is_restarted_and_nothing_given_up(void **s
 	assert_false(health_fsm_given_up(&fsm));
 }
 
+/* Not for long enough to be believed: what is well again is not restarted. */
+static void a_restart_is_not_due_any_more_after_a_good_result(void **state)
+{
+	const struct health_conf conf = {.fall = 1, .rise = 3, .restarts_max = 3};
+	struct health_fsm fsm;
+
+	(void)state;
+	health_fsm_init(&fsm, &conf, 7);
+	assert_true(fsm.since_us == 7);
+	health_fsm_result(&fsm, HEALTH_FAILED, 1 * S);
+	assert_true(fsm.restart_due);
+	health_fsm_result(&fsm, HEALTH_OK, 2 * S);
+	assert_false(health_fsm_restart(&fsm, 2 * S));
+}
+
+static void a_restart_that_runs_is_not_forgotten_meanwhile(void **state)
+{
+	const struct health_conf conf = {.fall = 1, .rise = 1, .restarts_max = 3};
+	const uint64_t late_us = UINT64_C(5) * HEALTH_RESTART_FORGET_US;
+	struct health_fsm fsm;
+
+	(void)state;
+	health_fsm_init(&fsm, &conf, 0);
+	health_fsm_result(&fsm, HEALTH_FAILED, late_us);
+	assert_true(health_fsm_restart(&fsm, late_us));
+	health_fsm_result(&fsm, HEALTH_OK, late_us + 1);
+	assert_int_equal(fsm.restarts, 1);
+	health_fsm_restarted(&fsm, late_us + 2);
+	/* Once it is forgotten the next one waits for nothing. */
+	health_fsm_result(&fsm, HEALTH_OK, late_us + 2 + HEALTH_RESTART_FORGET_US);
+	assert_int_equal(fsm.restarts, 0);
+}
+
+static void each_failure_has_one_restart_of_its_own_first(void **state)
+{
+	const struct health_conf conf = {
+		.fall = 1, .rise = 1, .restarts_max = 9, .restart_first = true};
+	struct health_fsm fsm;
+
+	(void)state;
+	health_fsm_init(&fsm, &conf, 0);
+	health_fsm_result(&fsm, HEALTH_OK, 1 * S);
+	health_fsm_result(&fsm, HEALTH_FAILED, 100 * S);
+	assert_true(health_fsm_restart(&fsm, 100 * S));
+	health_fsm_restarted(&fsm, 101 * S);
+	/* It did not help, and another one would be allowed by now: failed all the same. */
+	assert_true(health_fsm_result(&fsm, HEALTH_FAILED, 200 * S));
+	assert_int_equal(fsm.state, HEALTH_DOWN);
+	/* The next failure is another one, though the first good result was the last, too. */
+	health_fsm_restart(&fsm, 200 * S);
+	health_fsm_restarted(&fsm, 201 * S);
+	assert_true(health_fsm_result(&fsm, HEALTH_OK, 202 * S));
+	assert_false(health_fsm_result(&fsm, HEALTH_FAILED, 400 * S));
+	assert_true(health_fsm_restart(&fsm, 400 * S));
+}
+
+static void a_large_value_counts_no_more_than_any_rank(void **state)
+{
+	struct health_track tracks[] = {
+		{.state = HEALTH_UP, .weight = 2, .valued = true, .value = 200},
+		{.state = HEALTH_DOWN, .weight = -253},
+	};
+
+	(void)state;
+	assert_int_equal(health_fsm_rank(100, tracks, 2).priority, 101);
+	tracks[0].value = 127; /* 254 is not too large yet */
+	assert_int_equal(health_fsm_rank(100, tracks, 2).priority, 101);
+	tracks[0].value = 126;
+	assert_int_equal(health_fsm_rank(100, tracks, 2).priority, 99);
+}
+
 static void states_and_results_have_names(void **state)
 {
 	(void)state;
@@ -442,6 +513,10 @@ int main(void)
 		cmocka_unit_test(the_wait_between_restarts_has_a_longest),
 		cmocka_unit_test(restart_first_calls_it_failed_only_if_that_did_not_help),
 		cmocka_unit_test(without_a_command_nothing_is_restarted_and_nothing_given_up),
+		cmocka_unit_test(a_restart_is_not_due_any_more_after_a_good_result),
+		cmocka_unit_test(a_restart_that_runs_is_not_forgotten_meanwhile),
+		cmocka_unit_test(each_failure_has_one_restart_of_its_own_first),
+		cmocka_unit_test(a_large_value_counts_no_more_than_any_rank),
 		cmocka_unit_test(states_and_results_have_names),
 	};
 

@@ -500,6 +500,47 @@ static void what_is_told_while_leaving_is_known_and_changes_nothing(void **state
 	expect_deadline(now_us + 5000);
 }
 
+static void what_is_told_while_handing_over_does_not_stop_it(void **state)
+{
+	struct vrrp_event over = {.type = VRRP_EV_HANDOVER}, ill = {.type = VRRP_EV_MAINTENANCE};
+	uint64_t now_us;
+
+	(void)state;
+	configure_three();
+	now_us = become_master() + 100000;
+	step(over, now_us);
+	assert_true(fsm.state == VRRP_LEAVING && fsm.returns && fsm.handed_over);
+	ill.u.maintenance.on = true;
+	step(ill, now_us + 1);
+	assert_true(fsm.returns && fsm.handed_over);
+	over.u.handover.lift = true;
+	step(over, now_us + 2);
+	assert_true(fsm.returns && !fsm.handed_over);
+	/* A short absence is no reason to do anything either. */
+	away(10, now_us + 6000);
+	expect_did("");
+}
+
+static void who_handed_over_obeys_its_successor_from_its_last_advert(void **state)
+{
+	struct vrrp_event over = {.type = VRRP_EV_HANDOVER};
+
+	(void)state;
+	for (int self = 0; self < 2; self++) {
+		uint64_t now_us;
+
+		configure_three();
+		conf.self = self;
+		now_us = become_master() + 100000;
+		step(over, now_us);
+		hear(!self, 90, now_us + 1000);
+		simple(VRRP_EV_ANNOUNCED, now_us + 3000);
+		assert_int_equal(fsm.state, VRRP_BACKUP);
+		assert_int_equal(fsm.master, !self);
+		assert_true(fsm.down_base_us == now_us + 1000 + 3 * SECOND);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -530,6 +571,8 @@ int main(void)
 		cmocka_unit_test(leaving_ends_with_an_absence_that_is_long_enough),
 		cmocka_unit_test(the_repeat_is_sent_within_ten_milliseconds_or_not),
 		cmocka_unit_test(what_is_told_while_leaving_is_known_and_changes_nothing),
+		cmocka_unit_test(what_is_told_while_handing_over_does_not_stop_it),
+		cmocka_unit_test(who_handed_over_obeys_its_successor_from_its_last_advert),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

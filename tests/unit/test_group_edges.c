@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a group asks of its members, cell by cell: the members' states are set by hand.
+ * test_group_fsm.c has whole nodes.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "agent/group_fsm.h"
+
+static struct vrrp_fsm a, b, c;
+static struct group_fsm group;
+static struct group_member members[3];
+
+static void begin(enum vrrp_state of_a, enum vrrp_state of_b, enum vrrp_state of_c)
+{
+	struct vrrp_fsm *const all[] = {&a, &b, &c};
+	const enum vrrp_state states[] = {of_a, of_b, of_c};
+
+	group_fsm_init(&group);
+	for (int i = 0; i < 3; i++) {
+		memset(all[i], 0, sizeof(*all[i]));
+		all[i]->conf.nodes_count = 3;
+		all[i]->conf.grouped = true;
+		all[i]->state = states[i];
+		all[i]->master = all[i]->left_node = -1;
+		members[i].fsm = all[i];
+	}
+}
+
+/* As letters: - nothing, T take, Y yield, H hand over, L left. */
+static const char *judge(void)
+{
+	static char text[4];
+	const enum vrrp_state before = group.state;
+	const bool changed = group_fsm_judge(&group, members, 3);
+
+	assert_int_equal(changed, group.state != before);
+	for (int i = 0; i < 3; i++)
+		text[i] = "-TYHL"[members[i].todo];
+	return text;
+}
+
+static void all_take_over_once_all_want_to_or_hold(void **state)
+{
+	(void)state;
+	begin(VRRP_BACKUP, VRRP_BACKUP, VRRP_BACKUP);
+	assert_string_equal(judge(), "---");
+	assert_int_equal(group.state, VRRP_BACKUP);
+	a.wants = b.wants = true;
+	assert_string_equal(judge(), "---");
+	c.wants = true;
+	assert_string_equal(judge(), "TTT");
+	a.state = VRRP_MASTER;
+	assert_string_equal(judge(), "-TT");
+	a.state = VRRP_BACKUP;
+	a.wants = false;
+	assert_string_equal(judge(), "---");
+	a.state = VRRP_LEAVING;
+	assert_string_equal(judge(), "---");
+	/* All hold: nobody wants anything. */
+	begin(VRRP_MASTER, VRRP_MASTER, VRRP_MASTER);
+	assert_string_equal(judge(), "---");
+	assert_int_equal(group.state, VRRP_MASTER);
+	/* What it wanted once says nothing of a MASTER. */
+	a.wants = true;
+	assert_string_equal(judge(), "---");
+}
+
+static void a_group_that_has_not_begun_asks_for_nothing(void **state)
+{
+	(void)state;
+	begin(VRRP_BACKUP, VRRP_BACKUP, VRRP_INIT);
+	a.wants = b.wants = c.wants = true;
+	assert_string_equal(judge(), "---");
+	assert_int_equal(group.state, VRRP_INIT);
+	begin(VRRP_BACKUP, VRRP_BACKUP, VRRP_BACKUP);
+	a.wants = b.wants = c.wants = true;
+	members[2].fsm = NULL;
+	assert_string_equal(judge(), "---");
+	assert_int_equal(group.state, VRRP_INIT);
+}
+
+static void the_others_let_go_with_the_one_that_does(void **state)
+{
+	(void)state;
+	begin(VRRP_MASTER, VRRP_MASTER, VRRP_MASTER);
+	judge();
+	b.state = VRRP_BACKUP;
+	assert_string_equal(judge(), "Y-Y");
+	assert_int_equal(group.state, VRRP_BACKUP);
+	/* Said once: then they are on the way. */
+	assert_string_equal(judge(), "---");
+	/* A dead interface takes all with it, whatever was before. */
+	begin(VRRP_FAULT, VRRP_MASTER, VRRP_BACKUP);
+	assert_string_equal(judge(), "-Y-");
+	assert_int_equal(group.state, VRRP_FAULT);
+	assert_string_equal(judge(), "-Y-");
+	/* A take-over that has reached the first of them is none that ends. */
+	begin(VRRP_MASTER, VRRP_BACKUP, VRRP_BACKUP);
+	assert_string_equal(judge(), "---");
+}
+
+static void a_handover_of_one_is_one_of_all(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		struct vrrp_fsm *const all[] = {&a, &b, &c};
+
+		begin(VRRP_MASTER, VRRP_MASTER, VRRP_MASTER);
+		judge();
+		all[i]->state = VRRP_LEAVING; /* it stops: that concerns it alone */
+		assert_string_equal(judge(), "---");
+		all[i]->handed_over = true;
+		assert_string_equal(judge(), i == 0 ? "-HH" : i == 1 ? "H-H" : "HH-");
+		/* Who found no successor does not begin again. */
+		all[(i + 1) % 3]->cause = VRRP_CAUSE_NO_SUCCESSOR;
+		assert_string_equal(judge(), i == 0 ? "--H" : i == 1 ? "H--" : "-H-");
+	}
+	/* A MASTER that once handed over asks for nothing. */
+	begin(VRRP_MASTER, VRRP_MASTER, VRRP_MASTER);
+	a.handed_over = true;
+	assert_string_equal(judge(), "---");
+}
+
+/* a heard node 1 leave at 1000; b and c obey that node. */
+static void leave(void)
+{
+	begin(VRRP_BACKUP, VRRP_BACKUP, VRRP_BACKUP);
+	a.master_left = true;
+	a.left_node = 1;
+	a.peers[1].heard_us = 1000;
+	b.master = c.master = 1;
+	b.peers[1].heard_us = c.peers[1].heard_us = 999;
+}
+
+static void a_departure_is_told_to_who_obeys_that_node_and_has_not_heard_it_since(void **state)
+{
+	(void)state;
+	leave();
+	assert_string_equal(judge(), "-LL");
+	assert_int_equal(members[1].left_node, 1);
+	leave();
+	b.peers[1].heard_us = 1000;
+	c.peers[1].heard_us = 1001;
+	assert_string_equal(judge(), "-L-");
+	leave();
+	b.master = 2;
+	c.state = VRRP_MASTER;
+	assert_string_equal(judge(), "---");
+	/* A member with a shorter list of nodes cannot know who that is. */
+	leave();
+	b.conf.nodes_count = 1;
+	c.conf.nodes_count = 2;
+	assert_string_equal(judge(), "--L");
+	/* A foreign node may have left one router alone. */
+	leave();
+	a.conf.nodes[1].foreign = true;
+	assert_string_equal(judge(), "---");
+	/* Nor is there anything to tell without a departure. */
+	leave();
+	a.master_left = false;
+	assert_string_equal(judge(), "---");
+	leave();
+	a.left_node = -1;
+	b.master = c.master = -1;
+	assert_string_equal(judge(), "---");
+	leave();
+	a.state = VRRP_MASTER;
+	assert_string_equal(judge(), "---");
+	/* Not even to itself. */
+	leave();
+	a.master = 1;
+	b.master = c.master = 0;
+	assert_string_equal(judge(), "---");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(all_take_over_once_all_want_to_or_hold),
+		cmocka_unit_test(a_group_that_has_not_begun_asks_for_nothing),
+		cmocka_unit_test(the_others_let_go_with_the_one_that_does),
+		cmocka_unit_test(a_handover_of_one_is_one_of_all),
+		cmocka_unit_test(
+			a_departure_is_told_to_who_obeys_that_node_and_has_not_heard_it_since),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

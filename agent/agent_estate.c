@@ -42,6 +42,8 @@ struct agent_estate {
 	struct route_port *routes;
 	struct agent_estate_entry *entries[ENGINE_ROUTERS_MAX];
 	int count;
+	char handed_over[ENGINE_ROUTERS_MAX][CONF_NAME_BYTES_MAX + 1]; /* outlives the entries */
+	int handed_over_count;
 };
 
 /* Addresses do not outlive the kernel, so neither does the file (a run directory on a disk). */
@@ -377,6 +379,20 @@ static struct agent_estate_entry *want(struct agent_estate *estate, uint32_t id)
 	return entry;
 }
 
+static void note_handed_over(struct agent_estate *estate, const char *name, bool so)
+{
+	int at = 0;
+
+	while (at < estate->handed_over_count && strcmp(estate->handed_over[at], name) != 0)
+		at++;
+	if (so == (at < estate->handed_over_count))
+		return;
+	if (so && at < ENGINE_ROUTERS_MAX)
+		strcpy(estate->handed_over[estate->handed_over_count++], name);
+	else if (!so)
+		strcpy(estate->handed_over[at], estate->handed_over[--estate->handed_over_count]);
+}
+
 int agent_estate_record(struct agent_estate *estate, const uint8_t *bytes, size_t size)
 {
 	struct agent_record record;
@@ -405,6 +421,7 @@ int agent_estate_record(struct agent_estate *estate, const uint8_t *bytes, size_
 	if (!entry)
 		return -ENOSPC;
 	entry->record = record;
+	note_handed_over(estate, record.name, record.handed_over);
 	return 0;
 }
 
@@ -422,8 +439,10 @@ void agent_estate_forget(struct agent_estate *estate, uint32_t id)
 {
 	struct agent_estate_entry *entry = find(estate, id);
 
-	if (entry)
-		drop(estate, entry);
+	if (!entry)
+		return;
+	note_handed_over(estate, entry->record.name, false);
+	drop(estate, entry);
 }
 
 void agent_estate_socket(struct agent_estate *estate, uint32_t id, int fd)
@@ -461,6 +480,11 @@ bool agent_estate_can_resume(const struct agent_estate_entry *entry, const struc
 	return own_interface(conf, v) && !strcmp(own_interface(conf, v), record->interface) &&
 	       v->vrid == record->vrid && v->version == record->version &&
 	       v->family == record->source.family;
+}
+
+const char *agent_estate_handed_over(const struct agent_estate *estate, int at)
+{
+	return at < estate->handed_over_count ? estate->handed_over[at] : NULL;
 }
 
 int agent_estate_count(const struct agent_estate *estate)

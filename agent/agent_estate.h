@@ -50,6 +50,9 @@ void agent_estate_advert(struct agent_estate *estate, uint32_t id, uint64_t last
  * younger than two intervals, and conf must name the same router. */
 bool agent_estate_can_resume(const struct agent_estate_entry *entry, const struct conf *conf,
 			     uint64_t now_us);
+/* The routers that somebody handed over, by name: they are not taken back, whoever runs the engine.
+ * NULL: there are no more of them. */
+const char *agent_estate_handed_over(const struct agent_estate *estate, int at);
 int agent_estate_count(const struct agent_estate *estate);
 const struct agent_estate_entry *agent_estate_at(const struct agent_estate *estate, int at);
 /* Takes the addresses off, sends the last wills, and forgets the router: the entry that was the

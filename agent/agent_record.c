@@ -30,6 +30,7 @@ size_t agent_record_encode(const struct agent_record *record, void *bytes, size_
 	wire_put_u8(&w, record->version);
 	wire_put_u8(&w, record->state);
 	wire_put_u8(&w, record->priority);
+	wire_put_u8(&w, record->handed_over);
 	wire_put_u64(&w, record->advert_int_us);
 	wire_put_u64(&w, record->last_advert_us);
 	wire_put_u64(&w, record->since_us);
@@ -53,6 +54,7 @@ size_t agent_record_encode(const struct agent_record *record, void *bytes, size_
 bool agent_record_decode(const void *bytes, size_t size, struct agent_record *record)
 {
 	struct wire_reader r;
+	uint8_t flag;
 	bool good = true;
 
 	memset(record, 0, sizeof *record);
@@ -64,6 +66,9 @@ bool agent_record_decode(const void *bytes, size_t size, struct agent_record *re
 	record->version = wire_get_u8(&r);
 	record->state = wire_get_u8(&r);
 	record->priority = wire_get_u8(&r);
+	flag = wire_get_u8(&r);
+	record->handed_over = flag != 0;
+	good = flag <= 1;
 	record->advert_int_us = wire_get_u64(&r);
 	record->last_advert_us = wire_get_u64(&r);
 	record->since_us = wire_get_u64(&r);

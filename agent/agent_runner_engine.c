@@ -528,6 +528,20 @@ static void hand_over_records(struct agent_runner *r)
 	}
 }
 
+static void tell_handed_over(struct agent_runner *r)
+{
+	const char *name;
+
+	for (int i = 0; (name = agent_estate_handed_over(r->estate, i)); i++) {
+		uint8_t bytes[CONF_NAME_BYTES_MAX + 8];
+		struct wire_writer w;
+
+		wire_writer_init(&w, bytes, sizeof bytes);
+		wire_put_string(&w, name, strlen(name));
+		agent_runner_send(r, RUNNER_MSG_HANDED_OVER, &w, -1);
+	}
+}
+
 /* In the child, which never comes back from here. */
 static _Noreturn void become_engine(const struct agent_runner *r, int channel_fd)
 {
@@ -595,6 +609,7 @@ void agent_runner_start_engine(struct agent_runner *r, bool resume)
 	agent_runner_send_snapshot(r);
 	if (resume)
 		hand_over_records(r);
+	tell_handed_over(r);
 	/* Before its checks begin. */
 	if (r->prober.pid)
 		agent_runner_prober_connect(r);

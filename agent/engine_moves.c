@@ -103,8 +103,10 @@ void engine_moves_handover(struct engine *engine, struct ctl_client *client, con
 					.now_us = loop_now_us(engine->loop)};
 
 		ev.u.handover.lift = lift;
-		if (concerns(&engine->move, router))
-			engine_router_step(router, &ev);
+		if (!concerns(&engine->move, router))
+			continue;
+		router->record_due = true; /* it says whether it was handed over */
+		engine_router_step(router, &ev);
 	}
 	engine_moves_look(engine);
 }
@@ -143,6 +145,15 @@ void engine_moves_tell(struct engine_router *router)
 	ev.u.maintenance.on = router->engine->maintenance;
 	router->record_due = true; /* the priority is in it */
 	engine_router_step(router, &ev);
+}
+
+void engine_moves_remember(struct engine_router *router)
+{
+	const struct engine *engine = router->engine;
+
+	for (int i = 0; i < engine->handed_over_count && !engine->started; i++)
+		if (!strcmp(engine->handed_over[i], router->conf->name))
+			engine_router_event(router, VRRP_EV_HANDOVER);
 }
 
 bool engine_moves_written(struct engine *engine, struct wire_reader *in)

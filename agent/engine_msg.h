@@ -7,7 +7,7 @@
  * line below gives the fields in order. "string" is a u16 length and the bytes.
  *
  * Start of an engine: SNAPSHOT, then for a router that shall go on RECORD and SOCKET, for each
- * check that had an opinion HEALTH, then START.
+ * check that had an opinion HEALTH; for each router that was handed over HANDED_OVER; then START.
  */
 #ifndef TANDEM_ENGINE_MSG_H
 #define TANDEM_ENGINE_MSG_H
@@ -24,9 +24,9 @@ enum engine_msg {
 	ENGINE_MSG_RELOAD,    /* u32 request: somebody asks on the control socket */
 	ENGINE_MSG_RELEASE,   /* u32 snapshot: older ones than this are not needed any more */
 	ENGINE_MSG_GROUP_HOOK_RUN, /* u32 snapshot, u16 place, u8 enum engine_hook_state */
-	ENGINE_MSG_RESTART_RUN, /* u32 snapshot, u16 place, u32 run: a check's restart command */
-	ENGINE_MSG_MAINTENANCE, /* u32 request, u8 on: write it down, then say so */
-	ENGINE_MSG_LEFT,	/* every router has stopped, nothing is held: the answer to LEAVE */
+	ENGINE_MSG_RESTART_RUN,	   /* u32 snapshot, u16 place, u32 run: a check's restart command */
+	ENGINE_MSG_MAINTENANCE,	   /* u32 request, u8 on: write it down, then say so */
+	ENGINE_MSG_LEFT, /* every router has stopped, nothing is held: the answer to LEAVE */
 };
 
 /* What the runner says. */
@@ -44,6 +44,7 @@ enum runner_msg {
 	RUNNER_MSG_RESTART_DONE, /* u32 run, u8 ok, string words */
 	RUNNER_MSG_MAINTENANCE,	 /* u32 request (0: at the start), u8 on, string error ("" if it is
 				  * written down; else it is as it was) */
+	RUNNER_MSG_HANDED_OVER,	 /* string router: before START */
 	RUNNER_MSG_LEAVE,	 /* stop: hand over, then LEFT */
 	RUNNER_MSG_PROBER, /* the descriptor beside it: a channel to the prober (probe_msg.h) */
 };

@@ -89,9 +89,9 @@ struct engine_router {
 	uint8_t mac[6];
 	bool has_mac;
 	bool looked, usable; /* by itself, whatever its group is like */
-	bool link_up;	   /* as the core was told */
-	char trouble[160]; /* why not; "" if nothing is wrong */
-	int fd;		   /* -1: not open */
+	bool link_up;	     /* as the core was told */
+	char trouble[160];   /* why not; "" if nothing is wrong */
+	int fd;		     /* -1: not open */
 	struct loop_fd *source;
 	uint64_t empty_us; /* when the socket was last seen empty */
 	uint32_t dropped;  /* by its full queue */
@@ -231,6 +231,8 @@ struct engine {
 		uint8_t state;
 	} health[CONF_CHECKS_MAX];
 	int health_count;
+	char handed_over[ENGINE_ROUTERS_MAX][CONF_NAME_BYTES_MAX + 1];
+	int handed_over_count;
 };
 
 /* engine.c */
@@ -362,8 +364,9 @@ void engine_moves_maintenance(struct engine *engine, struct ctl_client *client,
 			      const json_t *request);
 /* The runner's answer, or what it knows at the start. False: it means nothing. */
 bool engine_moves_written(struct engine *engine, struct wire_reader *in);
-void engine_moves_tell(struct engine_router *router); /* whether this is maintenance */
-void engine_moves_look(struct engine *engine);	      /* is what was asked for done? */
+void engine_moves_tell(struct engine_router *router);	  /* whether this is maintenance */
+void engine_moves_remember(struct engine_router *router); /* before its start */
+void engine_moves_look(struct engine *engine);		  /* is what was asked for done? */
 
 /* engine_mail.c */
 int engine_mail_init(struct engine *engine);

@@ -196,6 +196,7 @@ static void send_record(struct engine_router *router)
 	record.version = router->wire.version;
 	record.state = (uint8_t)router->fsm.state;
 	record.priority = router->fsm.priority;
+	record.handed_over = router->fsm.handed_over;
 	record.advert_int_us = router->fsm.conf.advert_int_us;
 	record.last_advert_us = router->fsm.state == VRRP_MASTER ? router->fsm.sent_us : 0;
 	record.since_us = router->fsm.since_us;
@@ -611,6 +612,7 @@ void engine_router_start(struct engine_router *router, const struct agent_record
 	engine_router_health(router);
 	if (router->engine->maintenance)
 		engine_moves_tell(router);
+	engine_moves_remember(router);
 	router->started = true;
 	if (record && link) {
 		ev.type = VRRP_EV_RESUME;

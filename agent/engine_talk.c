@@ -85,6 +85,20 @@ static bool take_health(struct engine *engine, struct wire_reader *in)
 	return true;
 }
 
+/* By an engine before this one. */
+static bool take_handed_over(struct engine *engine, struct wire_reader *in)
+{
+	char *name = engine->handed_over[engine->handed_over_count];
+
+	if (engine->handed_over_count == ENGINE_ROUTERS_MAX || engine->started)
+		return false;
+	wire_get_string_into(in, name, sizeof engine->handed_over[0]);
+	if (!wire_reader_done(in))
+		return false;
+	engine->handed_over_count++;
+	return true;
+}
+
 static bool take_check_done(struct engine *engine, struct wire_reader *in)
 {
 	uint32_t run = wire_get_u32(in);
@@ -198,6 +212,9 @@ void engine_on_message(void *ctx, uint16_t type, const uint8_t *payload, size_t 
 		break;
 	case RUNNER_MSG_HEALTH:
 		good = take_health(engine, &in);
+		break;
+	case RUNNER_MSG_HANDED_OVER:
+		good = take_handed_over(engine, &in);
 		break;
 	case RUNNER_MSG_START:
 		good = engine_begin(engine);

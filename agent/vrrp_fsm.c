@@ -312,8 +312,8 @@ static void step_init(struct vrrp_fsm *fsm, const struct vrrp_event *ev, struct 
 	case VRRP_EV_CONF:
 		vrrp_fsm_note_conf(fsm, ev->u.conf.conf);
 		break;
-	case VRRP_EV_HANDOVER:
-		vrrp_fsm_note_handover(fsm, ev);
+	case VRRP_EV_HANDOVER: /* nobody is asked here: it is remembered */
+		fsm->handed_over = !ev->u.handover.lift;
 		break;
 	case VRRP_EV_MAINTENANCE:
 		vrrp_fsm_note_maintenance(fsm, ev);

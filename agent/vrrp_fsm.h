@@ -143,7 +143,8 @@ enum vrrp_event_type {
 	VRRP_EV_ADVERT, /* advert: a usable one */
 	VRRP_EV_TIMER,
 	VRRP_EV_STOP,
-	VRRP_EV_HANDOVER,     /* handover: give it to somebody else, or lift that */
+	VRRP_EV_HANDOVER,     /* handover: give it to somebody else, or lift that; before START: it
+			       * was given away before this engine */
 	VRRP_EV_MAINTENANCE,  /* maintenance: on or off; before START if it is on */
 	VRRP_EV_AWAY,	      /* away: the shell knows of a pause that now_us does not show */
 	VRRP_EV_ADDRESS_LOST, /* somebody removed one of the addresses */
@@ -152,9 +153,9 @@ enum vrrp_event_type {
 	VRRP_EV_ANNOUNCED,    /* a foreign announcement of the last of the addresses was seen */
 	VRRP_EV_CONF,	      /* conf: the file changed; what identifies the router (version, VRID,
 			       * interface, self) did not: for that stop one and start another */
-	VRRP_EV_GROUP_TAKE,	/* grouped: every member wants to take over, or is MASTER */
-	VRRP_EV_GROUP_YIELD,	/* grouped: another member is MASTER no more */
-	VRRP_EV_GROUP_LEFT,	/* grouped, left: another member heard this node's priority 0 */
+	VRRP_EV_GROUP_TAKE,   /* grouped: every member wants to take over, or is MASTER */
+	VRRP_EV_GROUP_YIELD,  /* grouped: another member is MASTER no more */
+	VRRP_EV_GROUP_LEFT,   /* grouped, left: another member heard this node's priority 0 */
 	VRRP_EVENTS
 };
 
@@ -290,12 +291,12 @@ struct vrrp_fsm {
 	uint64_t mute_until_us;
 
 	/* BACKUP. The deadlines are kept without skew time, which follows the priority. */
-	int master;		   /* node that is obeyed; -1: none */
-	uint64_t master_int_us;	   /* its interval, RFC 9568 Active_Adver_Interval */
-	uint64_t down_base_us;	   /* master-down without skew; arrival of a priority 0 */
-	bool master_left;	   /* a priority 0 was heard and nothing since */
-	int left_node;		   /* whose; -1: none */
-	bool wants;		   /* grouped: would take over if the others did */
+	int master;		/* node that is obeyed; -1: none */
+	uint64_t master_int_us; /* its interval, RFC 9568 Active_Adver_Interval */
+	uint64_t down_base_us;	/* master-down without skew; arrival of a priority 0 */
+	bool master_left;	/* a priority 0 was heard and nothing since */
+	int left_node;		/* whose; -1: none */
+	bool wants;		/* grouped: would take over if the others did */
 	enum vrrp_cause wants_cause;
 	int wants_node;
 	uint64_t take_base_us;	   /* since when a sick holder of lower priority is heard */

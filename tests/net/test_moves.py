@@ -2,8 +2,9 @@
 """What people move by hand: handover and maintenance; and what they measure."""
 import json
 import re
+import signal
 
-from lab import Failure, Lab, Probe, check, figure, test, wait_for
+from lab import Failure, Lab, Probe, check, figure, kill, now_us, test, wait_for
 from pairs import VIP, router, start_pair, tandem_conf, wait_state
 
 
@@ -37,6 +38,28 @@ def p22_a_handover_has_a_command_and_the_higher_priority_does_not_take_it_back()
         check(seen["gap_us"] < 100_000, "a handover is seen")
         check("was not held here; web2 has it" in ask(web1, "handover", "--all"), "twice")
         ask(web1, "handover", "NONE", status=2)
+        ask(web1, "handover", "--lift", "VI_1")
+        lab.wait_holder("web1", VIP)
+
+
+@test()
+def what_was_handed_over_stays_so_when_the_engine_dies():
+    with Lab() as lab:
+        web1, web2 = lab.nodes
+        start_pair(lab, tandem_conf(lab, [router(advert_int=0.1)]), nginx=False)
+        lab.wait_holder("web1", VIP)
+        wait_state(web2, "BACKUP")
+        ask(web1, "handover", "VI_1")
+        lab.wait_holder("web2", VIP)
+        agent = next(r for r in web1.started if r.name == "agent")
+        for _ in range(2):  # what the second engine has it knows from the runner alone
+            begun = now_us()
+            kill(agent.parts(privileged=False)[0], signal.SIGKILL)
+            # With preemption it would have the address again after one master-down.
+            wait_for("another engine has run for a second", lambda t=begun: (
+                web1.agent()["uptime_us"] > 1_000_000 and now_us() - t > web1.agent()["uptime_us"]))
+            check(web1.instance()["state"] == "BACKUP", "it took the address back")
+            check(web1.instance()["handed_over"], "it forgot")
         ask(web1, "handover", "--lift", "VI_1")
         lab.wait_holder("web1", VIP)
 

@@ -177,6 +177,22 @@ static void a_handover_that_is_lifted_on_its_way_is_forgotten(void **state)
 	assert_false(fsm.handed_over);
 }
 
+static void who_handed_over_and_starts_anew_does_not_take_back_either(void **state)
+{
+	(void)state;
+	configure_three();
+	vrrp_fsm_init(&fsm, &conf);
+	hand_over(false, T0);
+	link_is(true, T0);
+	simple(VRRP_EV_START, T0);
+	expect_did("TBACKUP/start");
+	assert_true(fsm.handed_over);
+	hear(1, 90, T0 + 1000);
+	assert_true(fsm.preempt_since_us == VRRP_NEVER_US);
+	hand_over(true, T0 + 2000);
+	assert_true(fsm.preempt_since_us == T0 + 2000);
+}
+
 static void the_owner_does_not_take_back_what_it_handed_over(void **state)
 {
 	static const uint8_t priorities[] = {255, 90};
@@ -242,9 +258,6 @@ static void who_does_not_hold_has_nothing_to_hand_over(void **state)
 	assert_false(fsm.handed_over);
 	link_is(false, T0 + 2);
 	hand_over(false, T0 + 3);
-	expect_did("");
-	vrrp_fsm_init(&fsm, &conf);
-	hand_over(false, T0);
 	expect_did("");
 	assert_false(fsm.handed_over);
 }
@@ -425,6 +438,7 @@ int main(void)
 		cmocka_unit_test(who_handed_over_takes_over_when_the_successor_falls_silent),
 		cmocka_unit_test(a_lifted_handover_gives_the_rank_its_right_back),
 		cmocka_unit_test(a_handover_that_is_lifted_on_its_way_is_forgotten),
+		cmocka_unit_test(who_handed_over_and_starts_anew_does_not_take_back_either),
 		cmocka_unit_test(the_owner_does_not_take_back_what_it_handed_over),
 		cmocka_unit_test(a_stop_during_a_handover_ends_in_a_stop),
 		cmocka_unit_test(a_handover_whose_link_goes_down_lets_go),

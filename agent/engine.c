@@ -15,6 +15,7 @@
 #include "agent/engine_confine.h"
 #include "agent/engine_private.h"
 #include "agent/route.h"
+#include "shared/confine.h"
 #include "shared/log.h"
 
 #define BEAT_US_MIN 33000
@@ -450,7 +451,7 @@ static int settle_in(const struct engine_start *start)
 	if (start->user.uid && prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0))
 		return -errno;
 	error = engine_confine();
-	if (error == -EINVAL || error == -ENOSYS || error == -ECANCELED) {
+	if (confine_is_missing(error)) {
 		log_warn("this kernel has no seccomp filters: the engine is confined by its user "
 			 "alone");
 		error = 0;

@@ -10,6 +10,8 @@
 
 #include "agent/probe_curl.h"
 #include "agent/probe_msg.h"
+#include "agent/prober_confine.h"
+#include "shared/confine.h"
 #include "shared/log.h"
 #include "shared/loop.h"
 #include "shared/msg.h"
@@ -202,6 +204,16 @@ static int settle_in(const struct prober_start *start)
 	return start->user.uid ? priv_drop(&start->user, 0) : 0;
 }
 
+static int confine(void)
+{
+	int error = prober_confine();
+
+	if (!confine_is_missing(error))
+		return error;
+	log_warn("this kernel has no seccomp filters: the prober is confined by its user alone");
+	return 0;
+}
+
 int prober_main(const struct prober_start *start)
 {
 	static struct prober prober;
@@ -220,6 +232,9 @@ int prober_main(const struct prober_start *start)
 		error = loop_timer_new(prober.loop, on_beat_timer, &prober, &prober.beat_timer);
 	if (!error)
 		error = probe_curl_new(prober.loop, &prober.curl);
+	/* libcurl and OpenSSL have read their own files and loaded what they load. */
+	if (!error)
+		error = confine();
 	if (!error)
 		error = msg_channel_new(prober.loop, start->channel_fd, PROBE_MSG_QUEUE_BYTES,
 					&handlers, &prober.runner);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -134,8 +135,8 @@ static const struct confine_row sanitizers[] = {
 
 static const char *const deadly[] = {
 	/* another program, another process */
-	"execve", "execveat", "fork", "vfork", "clone", "ptrace", "process_vm_readv",
-	"process_vm_writev", "pidfd_getfd", "process_madvise", "kcmp",
+	"execve", "execveat", "fork", "vfork", "ptrace", "process_vm_readv", "process_vm_writev",
+	"pidfd_getfd", "process_madvise", "kcmp",
 	/* another view of the system */
 	"mount", "umount", "umount2", "move_mount", "open_tree", "fsopen", "fsconfig", "fsmount",
 	"mount_setattr", "pivot_root", "chroot", "unshare", "setns", "swapon", "swapoff",
@@ -153,27 +154,32 @@ static const char *const deadly[] = {
 	"fchmodat", "chown", "fchown", "lchown", "fchownat", "truncate", "setxattr", "lsetxattr",
 	"fsetxattr", "removexattr", "lremovexattr", "fremovexattr"};
 
+/* A process, that is; what a thread gets is a matter of the rows. (clone3 hides its flags from any
+ * table, so it gets ENOSYS, and a libc then falls back on clone.) */
+static const struct confine_row deadly_rows[] = {{"clone", 0, CLONE_THREAD, 0}};
+
+static int add_row(scmp_filter_ctx filter, uint32_t action, const struct confine_row *row)
+{
+	const int call = seccomp_syscall_resolve_name(row->call);
+	const struct scmp_arg_cmp compare = {.arg = row->arg,
+					     .op = SCMP_CMP_MASKED_EQ,
+					     .datum_a = row->mask,
+					     .datum_b = row->value};
+
+	if (call == __NR_SCMP_ERROR)
+		return -ENOENT;
+	if (call < 0) /* another machine's */
+		return 0;
+	return seccomp_rule_add_array(filter, action, call, row->mask ? 1 : 0, &compare);
+}
+
 static int add_rows(scmp_filter_ctx filter, const struct confine_row *rows, size_t count)
 {
-	for (size_t i = 0; i < count; i++) {
-		const struct confine_row *row = &rows[i];
-		const int call = seccomp_syscall_resolve_name(row->call);
-		const struct scmp_arg_cmp compare = {.arg = row->arg,
-						     .op = SCMP_CMP_MASKED_EQ,
-						     .datum_a = row->mask,
-						     .datum_b = row->value};
-		int error;
+	int error = 0;
 
-		if (call == __NR_SCMP_ERROR)
-			return -ENOENT;
-		if (call < 0) /* another machine's */
-			continue;
-		error = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, call, row->mask ? 1 : 0,
-					       &compare);
-		if (error)
-			return error;
-	}
-	return 0;
+	for (size_t i = 0; !error && i < count; i++)
+		error = add_row(filter, SCMP_ACT_ALLOW, &rows[i]);
+	return error;
 }
 
 static bool sanitizers_need(const char *call)
@@ -186,18 +192,27 @@ static bool sanitizers_need(const char *call)
 
 static int add_deadly(scmp_filter_ctx filter)
 {
-	for (size_t i = 0; i < sizeof deadly / sizeof *deadly; i++) {
-		const int call = seccomp_syscall_resolve_name(deadly[i]);
-		int error;
+	int error = 0;
 
-		/* An older libseccomp may not know all of them: those get ENOSYS. */
-		if (call < 0 || sanitizers_need(deadly[i]))
+	for (size_t i = 0; !error && i < sizeof deadly_rows / sizeof *deadly_rows; i++)
+		if (!sanitizers_need(deadly_rows[i].call))
+			error = add_row(filter, SCMP_ACT_KILL_PROCESS, &deadly_rows[i]);
+	for (size_t i = 0; !error && i < sizeof deadly / sizeof *deadly; i++) {
+		const struct confine_row row = {.call = deadly[i]};
+
+		if (sanitizers_need(row.call))
 			continue;
-		error = seccomp_rule_add(filter, SCMP_ACT_KILL_PROCESS, call, 0);
-		if (error)
-			return error;
+		error = add_row(filter, SCMP_ACT_KILL_PROCESS, &row);
+		/* An older libseccomp may not know all of them: those get ENOSYS. */
+		if (error == -ENOENT)
+			error = 0;
 	}
-	return 0;
+	return error;
+}
+
+bool confine_is_missing(int error)
+{
+	return error == -EINVAL || error == -ENOSYS || error == -ECANCELED;
 }
 
 int confine_enter(const struct confine_row *rows, size_t count)

@@ -11,6 +11,7 @@
 #ifndef TANDEM_CONFINE_H
 #define TANDEM_CONFINE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,8 +27,13 @@ struct confine_row {
 
 /* What every such process needs: memory, descriptors that it has, time, its own end; files for
  * reading alone, and nothing that it could write to and execute. Then the rows. For good, and for
- * what it forks, which it may not. A call that this kernel or machine does not have is passed over;
- * -ENOENT if a row names one that nobody knows. A negative errno: the process must not go on. */
+ * every thread that it makes from then on; it has one alone when it calls this. A call that this
+ * kernel or machine does not have is passed over; -ENOENT if a row names one that nobody knows. A
+ * negative errno: the process must not go on, unless confine_is_missing(). */
 int confine_enter(const struct confine_row *rows, size_t count);
+
+/* Whether the error says that this kernel has no filters. Its user is then all that confines the
+ * process, and it says so. */
+bool confine_is_missing(int error);
 
 #endif

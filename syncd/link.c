@@ -10,8 +10,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "shared/confine.h"
 #include "shared/log.h"
 #include "shared/wire.h"
+#include "syncd/link_confine.h"
 #include "syncd/link_private.h"
 
 /* The same words about the same stranger are said once in so long. */
@@ -436,6 +438,26 @@ struct link *link_free(struct link *link)
 	return NULL;
 }
 
+/* Nobody with a privilege, and then nobody who could do more than speak. */
+static int settle_in(const struct priv_user *user)
+{
+	int rc = priv_drop(user, 0);
+
+	if (rc < 0) {
+		log_err("cannot become the user of the link: %s", strerror(-rc));
+		return rc;
+	}
+	rc = link_confine();
+	if (confine_is_missing(rc)) {
+		log_warn("this kernel has no seccomp filters: the link is confined by its user "
+			 "alone");
+		rc = 0;
+	} else if (rc < 0) {
+		log_err("cannot confine the link: %s", strerror(-rc));
+	}
+	return rc;
+}
+
 int link_main(const struct link_options *options, const struct priv_user *user)
 {
 	struct loop *loop = NULL;
@@ -455,13 +477,10 @@ int link_main(const struct link_options *options, const struct priv_user *user)
 	/* Before the drop: OpenSSL reads its own configuration now, and never again. */
 	if (rc == 0)
 		rc = link_new(loop, options, &link);
-	if (rc == 0 && user) {
-		rc = priv_drop(user, 0);
-		if (rc < 0)
-			log_err("cannot become the user of the link: %s", strerror(-rc));
-	} else if (rc < 0) {
+	if (rc < 0)
 		log_err("cannot start: %s", strerror(-rc));
-	}
+	else if (user)
+		rc = settle_in(user);
 	if (rc == 0)
 		rc = loop_run(loop);
 	link_free(link);

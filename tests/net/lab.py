@@ -667,14 +667,15 @@ class Lab:
         shutil.rmtree(self.home, ignore_errors=True)
 
     def findings(self):
-        """What no program may say, whatever became of it afterwards: a daemon that dies is started
-        again, and the test might not notice."""
+        """What no program may say, whatever became of it afterwards: a daemon that dies (by a bug,
+        or by a system call that its table lacks) is started again, and the test might not notice."""
         found = []
         for name in sorted(os.listdir(self.home)):
             if name.endswith(".log"):
                 found += [f"{name}: {line}" for line in
                           read(os.path.join(self.home, name)).splitlines()
-                          if re.search(r"Sanitizer|runtime error:|Assertion .* failed", line)]
+                          if re.search(r"Sanitizer|runtime error:|Assertion .* failed|by SIGSYS",
+                                       line)]
         return found
 
     def show_logs(self):

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a confined engine can no longer do: each act is tried by a process of its own. */
+/* What a confined process can no longer do, and what it still can: each act is tried by a process
+ * of its own under the table of the engine, of the prober, and of the link. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,6 +10,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -21,11 +24,14 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "agent/engine_confine.h"
+#include "agent/prober_confine.h"
 #include "shared/confine.h"
+#include "syncd/link_confine.h"
 
 /* The acts: each is made with a system call that would succeed, or fail for another reason, if
  * nothing stood in its way. They return what the call returned. */
@@ -119,6 +125,26 @@ static long make_a_directory(void)
 	return syscall(SYS_mkdirat, AT_FDCWD, "/nowhere/directory", 0700);
 }
 
+static long listen_to_the_kernel(void)
+{
+	return socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, 0);
+}
+
+static long listen_to_the_wire(void)
+{
+	return socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+}
+
+static long watch_files(void)
+{
+	return syscall(SYS_inotify_init1, 0);
+}
+
+static long follow_a_process(void)
+{
+	return syscall(SYS_pidfd_open, getpid(), 0);
+}
+
 static long set_up_a_ring(void)
 {
 	return syscall(SYS_io_uring_setup, 0, NULL);
@@ -135,6 +161,24 @@ static long trace_a_process(void)
 	return syscall(SYS_ptrace, PTRACE_TRACEME, 0, 0, 0);
 }
 #endif
+
+static void *say_so(void *ctx)
+{
+	*(bool *)ctx = true;
+	return NULL;
+}
+
+static long make_a_thread(void)
+{
+	pthread_t thread;
+	bool ran = false;
+
+	errno = pthread_create(&thread, NULL, say_so, &ran);
+	if (errno)
+		return -1;
+	errno = pthread_join(thread, NULL);
+	return errno == 0 && ran ? 0 : -1;
+}
 
 static long write_to_a_file(void)
 {
@@ -235,7 +279,30 @@ struct act {
 #fn, fn                                                                            \
 	}
 
-static void an_engine_that_does_what_no_engine_does_is_killed(void **state)
+struct part {
+	const char *name;
+	int (*confine)(void);
+};
+
+#define PARTS 3
+
+static const struct part parts[PARTS] = {
+	{"engine", engine_confine}, {"prober", prober_confine}, {"link", link_confine}};
+
+/* Each act, tried under one table, comes to the same end: see tried(). */
+static void check_end(const struct part *part, const struct act *acts, size_t count, int end)
+{
+	for (size_t i = 0; i < count; i++) {
+		const int came_to = tried(acts[i].fn, part->confine);
+
+		if (came_to != end)
+			fail_msg("the %s, %s: %d, not %d", part->name, acts[i].name, came_to, end);
+	}
+}
+
+#define CHECK_END(part, acts, end) check_end(part, acts, sizeof(acts) / sizeof *(acts), end)
+
+static void whoever_does_what_none_of_them_does_is_killed(void **state)
 {
 	static const struct act acts[] = {
 		ACT(start_a_program),	   ACT(start_a_program_by_descriptor),
@@ -253,16 +320,15 @@ static void an_engine_that_does_what_no_engine_does_is_killed(void **state)
 	};
 
 	(void)state;
-	for (size_t i = 0; i < sizeof acts / sizeof *acts; i++) {
-		/* So that it is the table that is tested: without it nothing of this kills. */
+	/* So that it is the table that is tested: without it nothing of this kills. */
+	for (size_t i = 0; i < sizeof acts / sizeof *acts; i++)
 		if (tried(acts[i].fn, NULL) > 0)
 			fail_msg("%s ends an unconfined process", acts[i].name);
-		if (tried(acts[i].fn, engine_confine) != SIGSYS)
-			fail_msg("%s does not end the engine", acts[i].name);
-	}
+	for (int i = 0; i < PARTS; i++)
+		CHECK_END(&parts[i], acts, SIGSYS);
 }
 
-static void what_the_engine_has_no_use_for_fails(void **state)
+static void what_none_of_them_has_a_use_for_fails(void **state)
 {
 	static const struct act acts[] = {
 		ACT(write_to_a_file),
@@ -282,9 +348,26 @@ static void what_the_engine_has_no_use_for_fails(void **state)
 	};
 
 	(void)state;
-	for (size_t i = 0; i < sizeof acts / sizeof *acts; i++)
-		if (tried(acts[i].fn, engine_confine) != -ENOSYS)
-			fail_msg("%s: %d", acts[i].name, tried(acts[i].fn, engine_confine));
+	for (int i = 0; i < PARTS; i++)
+		CHECK_END(&parts[i], acts, -ENOSYS);
+}
+
+static void what_one_of_them_does_the_others_cannot(void **state)
+{
+	static const struct act engines[] = {ACT(listen_to_the_kernel), ACT(listen_to_the_wire),
+					     ACT(watch_files), ACT(follow_a_process)};
+#ifndef __SANITIZE_ADDRESS__
+	static const struct act probers[] = {ACT(make_a_thread)};
+#endif
+
+	(void)state;
+	CHECK_END(&parts[0], engines, 0);
+	CHECK_END(&parts[1], engines, -ENOSYS);
+	CHECK_END(&parts[2], engines, -ENOSYS);
+#ifndef __SANITIZE_ADDRESS__ /* whose runtime makes threads */
+	CHECK_END(&parts[0], probers, -ENOSYS);
+	CHECK_END(&parts[2], probers, -ENOSYS);
+#endif
 }
 
 static long read_a_file(void)
@@ -315,7 +398,7 @@ static long use_memory(void)
 
 static long make_sockets(void)
 {
-	static const int families[] = {AF_INET, AF_INET6, AF_NETLINK, AF_UNIX};
+	static const int families[] = {AF_INET, AF_INET6, AF_UNIX};
 
 	for (size_t i = 0; i < sizeof families / sizeof *families; i++)
 		if (socket(families[i], SOCK_DGRAM | SOCK_CLOEXEC, 0) < 0 &&
@@ -324,15 +407,54 @@ static long make_sockets(void)
 	return 0;
 }
 
-static void what_the_engine_does_is_let_through(void **state)
+static void what_they_all_do_is_let_through(void **state)
 {
 	static const struct act acts[] = {ACT(read_a_file), ACT(read_a_directory), ACT(use_memory),
 					  ACT(make_sockets)};
 
 	(void)state;
-	for (size_t i = 0; i < sizeof acts / sizeof *acts; i++)
-		if (tried(acts[i].fn, engine_confine) != 0)
-			fail_msg("%s: %d", acts[i].name, tried(acts[i].fn, engine_confine));
+	for (int i = 0; i < PARTS; i++)
+		CHECK_END(&parts[i], acts, 0);
+}
+
+static void *resolve(void *ctx)
+{
+	const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+	struct addrinfo *found;
+
+	*(int *)ctx = getaddrinfo("localhost", "80", &hints, &found);
+	if (*(int *)ctx == 0)
+		freeaddrinfo(found);
+	return NULL;
+}
+
+/* As libcurl does it. */
+static long resolve_a_name_in_a_thread(void)
+{
+	pthread_t thread;
+	int error;
+
+	errno = pthread_create(&thread, NULL, resolve, &error);
+	if (errno)
+		return -1;
+	errno = pthread_join(thread, NULL);
+	return errno == 0 && error == 0 ? 0 : -1;
+}
+
+static long say_the_name_of_the_host(void)
+{
+	struct utsname names;
+
+	return uname(&names);
+}
+
+static void what_the_prober_does_beside_is_let_through(void **state)
+{
+	static const struct act acts[] = {ACT(make_a_thread), ACT(resolve_a_name_in_a_thread),
+					  ACT(say_the_name_of_the_host)};
+
+	(void)state;
+	CHECK_END(&parts[1], acts, 0);
 }
 
 static long fail_an_assert(void)
@@ -342,8 +464,11 @@ static long fail_an_assert(void)
 
 static void an_assert_that_fails_still_ends_it_as_one(void **state)
 {
+	static const struct act acts[] = {ACT(fail_an_assert)};
+
 	(void)state;
-	assert_int_equal(tried(fail_an_assert, engine_confine), SIGABRT);
+	for (int i = 0; i < PARTS; i++)
+		CHECK_END(&parts[i], acts, SIGABRT);
 }
 
 static int confine_wrongly(void)
@@ -367,9 +492,11 @@ static void a_row_that_names_no_call_is_an_error(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(an_engine_that_does_what_no_engine_does_is_killed),
-		cmocka_unit_test(what_the_engine_has_no_use_for_fails),
-		cmocka_unit_test(what_the_engine_does_is_let_through),
+		cmocka_unit_test(whoever_does_what_none_of_them_does_is_killed),
+		cmocka_unit_test(what_none_of_them_has_a_use_for_fails),
+		cmocka_unit_test(what_one_of_them_does_the_others_cannot),
+		cmocka_unit_test(what_they_all_do_is_let_through),
+		cmocka_unit_test(what_the_prober_does_beside_is_let_through),
 		cmocka_unit_test(an_assert_that_fails_still_ends_it_as_one),
 		cmocka_unit_test(a_row_that_names_no_call_is_an_error),
 	};

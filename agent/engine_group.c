@@ -101,6 +101,7 @@ static void carry_out(struct engine_router *router, const struct group_member *m
 		break;
 	case GROUP_DO_YIELD:
 		ev.type = VRRP_EV_GROUP_YIELD;
+		ev.u.yield.handed_over = member->handed_over;
 		break;
 	case GROUP_DO_HAND_OVER:
 		ev.type = VRRP_EV_HANDOVER;
@@ -120,7 +121,7 @@ static bool judge_once(struct engine *engine, int place)
 	const struct conf_group *group = &conf->groups[place];
 	struct engine_router *routers[GROUP_MEMBERS_MAX];
 	struct group_member members[GROUP_MEMBERS_MAX];
-	enum vrrp_state before = engine->groups[place].fsm.state;
+	const struct group_fsm before = engine->groups[place].fsm;
 	bool told = false;
 
 	for (int i = 0; i < group->members_count; i++) {
@@ -140,7 +141,7 @@ static bool judge_once(struct engine *engine, int place)
 			continue;
 		engine_packets_drain(routers[i]);
 		if (routers[i]->fsm.state != VRRP_BACKUP || !routers[i]->fsm.wants) {
-			engine->groups[place].fsm.state = before;
+			engine->groups[place].fsm = before;
 			return true;
 		}
 	}

@@ -5,37 +5,52 @@
 
 void group_fsm_init(struct group_fsm *fsm)
 {
-	fsm->state = VRRP_INIT;
+	*fsm = (struct group_fsm){.state = VRRP_INIT};
 }
 
-static enum vrrp_state state_of(const struct group_member *members, int count)
+static enum vrrp_state state_of(const struct group_member *members, int count, int *ret_holders)
 {
-	int masters = 0;
+	int holders = 0;
 	bool fault = false;
 
 	for (int i = 0; i < count; i++) {
 		if (!members[i].fsm || members[i].fsm->state == VRRP_INIT)
 			return VRRP_INIT;
-		masters += vrrp_fsm_holds(members[i].fsm);
+		holders += vrrp_fsm_holds(members[i].fsm);
 		fault = fault || members[i].fsm->state == VRRP_FAULT;
 	}
+	*ret_holders = holders;
 	if (fault)
 		return VRRP_FAULT;
-	return masters == count ? VRRP_MASTER : VRRP_BACKUP;
+	return holders == count ? VRRP_MASTER : VRRP_BACKUP;
 }
 
-/* One hands over, and comes back: so do the others. */
+/* One hands over, and comes back: so do the others. Not those that have just found no successor, or
+ * it would never end; a handover before this one is another matter. */
 static void spread_handover(struct group_member *members, int count)
 {
-	bool asked = false;
+	uint64_t since_us = VRRP_NEVER_US;
 
-	for (int i = 0; i < count; i++)
-		asked = asked ||
-			(members[i].fsm->state == VRRP_LEAVING && members[i].fsm->handed_over);
-	for (int i = 0; asked && i < count; i++)
+	for (int i = 0; i < count; i++) {
+		const struct vrrp_fsm *member = members[i].fsm;
+
+		if (member->state == VRRP_LEAVING && member->handed_over &&
+		    member->since_us < since_us)
+			since_us = member->since_us;
+	}
+	for (int i = 0; since_us != VRRP_NEVER_US && i < count; i++)
 		if (members[i].fsm->state == VRRP_MASTER &&
-		    members[i].fsm->cause != VRRP_CAUSE_NO_SUCCESSOR)
+		    !(members[i].fsm->cause == VRRP_CAUSE_NO_SUCCESSOR &&
+		      members[i].fsm->since_us >= since_us))
 			members[i].todo = GROUP_DO_HAND_OVER;
+}
+
+static bool was_handed_over(const struct group_member *members, int count)
+{
+	for (int i = 0; i < count; i++)
+		if (members[i].fsm->handed_over)
+			return true;
+	return false;
 }
 
 /* A priority 0 that one member heard, and another one that obeys the same master did not. */
@@ -65,13 +80,18 @@ bool group_fsm_judge(struct group_fsm *fsm, struct group_member *members, int co
 {
 	const enum vrrp_state before = fsm->state;
 	bool all_ready = true, one_wants = false;
+	int holders = 0;
 
 	assert(count > 0 && count <= GROUP_MEMBERS_MAX);
 	for (int i = 0; i < count; i++)
 		members[i].todo = GROUP_DO_NOTHING;
-	fsm->state = state_of(members, count);
+	fsm->state = state_of(members, count, &holders);
 	if (fsm->state == VRRP_INIT)
 		return fsm->state != before;
+	/* A member that leaves lets go later than another one, or goes on for want of a successor:
+	 * it was there, only its adverts got lost. */
+	fsm->ends =
+		fsm->state != VRRP_MASTER && holders > 0 && (fsm->ends || before == VRRP_MASTER);
 	for (int i = 0; i < count; i++) {
 		const struct vrrp_fsm *member = members[i].fsm;
 
@@ -83,10 +103,13 @@ bool group_fsm_judge(struct group_fsm *fsm, struct group_member *members, int co
 		for (int i = 0; i < count; i++)
 			if (members[i].fsm->state == VRRP_BACKUP)
 				members[i].todo = GROUP_DO_TAKE;
-	} else if (fsm->state == VRRP_FAULT || before == VRRP_MASTER) {
-		for (int i = 0; i < count && fsm->state != VRRP_MASTER; i++)
-			if (members[i].fsm->state == VRRP_MASTER)
-				members[i].todo = GROUP_DO_YIELD;
+	} else if (fsm->state == VRRP_FAULT || fsm->ends) {
+		for (int i = 0; i < count; i++) {
+			if (members[i].fsm->state != VRRP_MASTER)
+				continue;
+			members[i].todo = GROUP_DO_YIELD;
+			members[i].handed_over = was_handed_over(members, count);
+		}
 	} else {
 		spread_leaving(members, count);
 	}

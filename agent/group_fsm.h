@@ -13,7 +13,8 @@
  *   from it since takes it as said there too, so that the others need not wait for master-down.
  *   Only of a node that knows groups; a foreign one may have left a single router.
  * - When one member hands over, all do.
- * - When one member of a group that was MASTER as a whole no longer is, the others let go too.
+ * - When one member of a group that was MASTER as a whole no longer is, the others let go too;
+ *   those that leave when they have come to an end, whether they found a successor or not.
  *
  * After every step of a member: fill in all members, call group_fsm_judge(), step the members as it
  * says, and again until it asks for nothing. Members that leave are no longer told of.
@@ -32,22 +33,24 @@ enum group_do {
 	GROUP_DO_TAKE,	    /* VRRP_EV_GROUP_TAKE */
 	GROUP_DO_YIELD,	    /* VRRP_EV_GROUP_YIELD */
 	GROUP_DO_HAND_OVER, /* VRRP_EV_HANDOVER */
-	GROUP_DO_LEFT,	    /* VRRP_EV_GROUP_LEFT, with the node and the time given beside it */
+	GROUP_DO_LEFT,	    /* VRRP_EV_GROUP_LEFT, with the node given beside it */
 };
 
 struct group_member {
 	const struct vrrp_fsm *fsm; /* borrowed for the call; NULL: not there yet */
 	enum group_do todo;	    /* the answer */
 	int left_node;		    /* of GROUP_DO_LEFT */
+	bool handed_over;	    /* of GROUP_DO_YIELD: the group was handed over */
 };
 
 struct group_fsm {
-	enum vrrp_state
-		state; /* INIT until all members have begun; MASTER: all hold; FAULT: one is */
+	/* INIT until all members have begun; MASTER: all hold; FAULT: one is. */
+	enum vrrp_state state;
+	bool ends; /* was MASTER, and some members still hold */
 };
 
 void group_fsm_init(struct group_fsm *fsm);
-/* Returns true if fsm->state changed. Nothing is asked for twice for one reason. */
+/* Returns true if fsm->state changed. */
 bool group_fsm_judge(struct group_fsm *fsm, struct group_member *members, int count);
 
 #endif

@@ -154,7 +154,7 @@ enum vrrp_event_type {
 	VRRP_EV_CONF,	      /* conf: the file changed; what identifies the router (version, VRID,
 			       * interface, self) did not: for that stop one and start another */
 	VRRP_EV_GROUP_TAKE,   /* grouped: every member wants to take over, or is MASTER */
-	VRRP_EV_GROUP_YIELD,  /* grouped: another member is MASTER no more */
+	VRRP_EV_GROUP_YIELD,  /* grouped, yield: another member is MASTER no more */
 	VRRP_EV_GROUP_LEFT,   /* grouped, left: another member heard this node's priority 0 */
 	VRRP_EVENTS
 };
@@ -190,6 +190,9 @@ struct vrrp_event {
 		struct {
 			int node;
 		} left;
+		struct {
+			bool handed_over;
+		} yield;
 		struct {
 			uint64_t pause_us;
 		} away;

@@ -385,6 +385,7 @@ void vrrp_fsm_step_master(struct vrrp_fsm *fsm, const struct vrrp_event *ev,
 		vrrp_fsm_send(fsm, out, VRRP_PRIORITY_LEAVE);
 		vrrp_fsm_become_backup(fsm, out, VRRP_CAUSE_GROUP, -1,
 				       later(fsm->now_us, 3 * fsm->conf.advert_int_us));
+		fsm->handed_over = ev->u.yield.handed_over;
 		break;
 	case VRRP_EV_GROUP_TAKE:
 	case VRRP_EV_GROUP_LEFT:

@@ -94,7 +94,10 @@ static void the_others_let_go_with_the_one_that_does(void **state)
 	b.state = VRRP_BACKUP;
 	assert_string_equal(judge(), "Y-Y");
 	assert_int_equal(group.state, VRRP_BACKUP);
-	/* Said once: then they are on the way. */
+	/* They have, and it is over: who takes over later has nothing to do with it. */
+	a.state = c.state = VRRP_BACKUP;
+	assert_string_equal(judge(), "---");
+	c.state = VRRP_MASTER;
 	assert_string_equal(judge(), "---");
 	/* A dead interface takes all with it, whatever was before. */
 	begin(VRRP_FAULT, VRRP_MASTER, VRRP_BACKUP);
@@ -119,12 +122,79 @@ static void a_handover_of_one_is_one_of_all(void **state)
 		all[i]->handed_over = true;
 		assert_string_equal(judge(), i == 0 ? "-HH" : i == 1 ? "H-H" : "HH-");
 		/* Who found no successor does not begin again. */
+		all[i]->since_us = 1000;
 		all[(i + 1) % 3]->cause = VRRP_CAUSE_NO_SUCCESSOR;
+		all[(i + 1) % 3]->since_us = 1000;
 		assert_string_equal(judge(), i == 0 ? "--H" : i == 1 ? "H--" : "-H-");
+		/* Unless that was another time (seed 38104 of sim_group). */
+		all[(i + 1) % 3]->since_us = 999;
+		assert_string_equal(judge(), i == 0 ? "-HH" : i == 1 ? "H-H" : "HH-");
+		/* Of two that leave the first one tells when it began. */
+		all[(i + 2) % 3]->state = VRRP_LEAVING;
+		all[(i + 2) % 3]->handed_over = true;
+		all[(i + 2) % 3]->since_us = 999;
+		assert_string_equal(judge(), "---");
 	}
 	/* A MASTER that once handed over asks for nothing. */
 	begin(VRRP_MASTER, VRRP_MASTER, VRRP_MASTER);
 	a.handed_over = true;
+	assert_string_equal(judge(), "---");
+}
+
+/* Seed 824 of sim_group: the successor's adverts got lost in one of the networks. */
+static void who_found_no_successor_yields_when_another_member_found_it(void **state)
+{
+	(void)state;
+	for (int handed_over = 0; handed_over < 2; handed_over++) {
+		begin(VRRP_LEAVING, VRRP_LEAVING, VRRP_LEAVING);
+		assert_string_equal(judge(), "---");
+		b.state = VRRP_BACKUP;
+		b.handed_over = handed_over;
+		assert_string_equal(judge(), "---");
+		assert_int_equal(group.state, VRRP_BACKUP);
+		a.state = VRRP_MASTER;
+		a.cause = VRRP_CAUSE_NO_SUCCESSOR;
+		assert_string_equal(judge(), "Y--");
+		/* It is handed over as the others are (seed 26592). */
+		assert_int_equal(members[0].handed_over, handed_over);
+		a.state = VRRP_BACKUP;
+		assert_string_equal(judge(), "---");
+		c.state = VRRP_MASTER;
+		assert_string_equal(judge(), "--Y");
+	}
+	/* All of them found none, one after the other: they stay. */
+	begin(VRRP_LEAVING, VRRP_LEAVING, VRRP_LEAVING);
+	judge();
+	a.state = VRRP_MASTER;
+	assert_string_equal(judge(), "---");
+	b.state = c.state = VRRP_MASTER;
+	assert_string_equal(judge(), "---");
+	/* A reload that adds a member comes between: the others still go. */
+	begin(VRRP_LEAVING, VRRP_LEAVING, VRRP_LEAVING);
+	judge();
+	b.state = VRRP_BACKUP;
+	judge();
+	members[2].fsm = NULL;
+	assert_string_equal(judge(), "---");
+	assert_int_equal(group.state, VRRP_INIT);
+	members[2].fsm = &c;
+	c.state = VRRP_BACKUP;
+	a.state = VRRP_MASTER;
+	assert_string_equal(judge(), "Y--");
+	/* And a member that is new finds the others where they are. */
+	begin(VRRP_MASTER, VRRP_MASTER, VRRP_INIT);
+	judge();
+	c.state = VRRP_BACKUP;
+	assert_string_equal(judge(), "---");
+	/* Whose group is taken over again meanwhile has come to no end. */
+	begin(VRRP_LEAVING, VRRP_LEAVING, VRRP_LEAVING);
+	judge();
+	b.state = VRRP_BACKUP;
+	judge();
+	b.wants = true;
+	a.state = c.state = VRRP_MASTER;
+	assert_string_equal(judge(), "-T-");
+	b.state = VRRP_MASTER;
 	assert_string_equal(judge(), "---");
 }
 
@@ -187,6 +257,7 @@ int main(void)
 		cmocka_unit_test(a_group_that_has_not_begun_asks_for_nothing),
 		cmocka_unit_test(the_others_let_go_with_the_one_that_does),
 		cmocka_unit_test(a_handover_of_one_is_one_of_all),
+		cmocka_unit_test(who_found_no_successor_yields_when_another_member_found_it),
 		cmocka_unit_test(
 			a_departure_is_told_to_who_obeys_that_node_and_has_not_heard_it_since),
 	};

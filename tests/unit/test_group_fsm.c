@@ -65,6 +65,8 @@ static void judge(int node)
 									: VRRP_EV_GROUP_LEFT;
 			if (ev.type == VRRP_EV_GROUP_LEFT)
 				ev.u.left.node = members[r].left_node;
+			if (ev.type == VRRP_EV_GROUP_YIELD)
+				ev.u.yield.handed_over = members[r].handed_over;
 			step(node, r, &ev);
 		}
 	}

@@ -556,6 +556,7 @@ static void what_the_group_heard_of_the_master_counts_here_too(void **state)
 
 static void a_member_yields_with_its_group(void **state)
 {
+	struct vrrp_event ev = {.type = VRRP_EV_GROUP_YIELD};
 	uint64_t now_us;
 
 	(void)state;
@@ -567,7 +568,15 @@ static void a_member_yields_with_its_group(void **state)
 	group_take(now_us);
 	simple(VRRP_EV_GROUP_YIELD, now_us + 1000);
 	expect_did("S0 R TBACKUP/group");
+	assert_false(fsm.handed_over);
 	expect_deadline(now_us + 1000 + 3 * SECOND + 166 * SECOND / 256);
+	/* What the group handed over it takes back from nobody. */
+	now_us = vrrp_fsm_deadline(&fsm);
+	timer(now_us);
+	group_take(now_us);
+	ev.u.yield.handed_over = true;
+	step(ev, now_us + 1000);
+	assert_true(fsm.handed_over);
 }
 
 int main(void)

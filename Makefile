@@ -78,7 +78,7 @@ help:
 	'make check-unit  the unit tests and simulations alone' \
 	'make check-pure  the cores reach nothing outside' \
 	'make check-net   the tests in network namespaces alone (root)' \
-	'make sim         a million schedules of the simulator of the virtual router' \
+	'make sim         a million schedules of the simulators of virtual routers and of groups' \
 	'make mutants     mutate the cores mechanically, and say how many mistakes the tests notice' \
 	'make fuzz        let every fuzzer run on its corpus' \
 	'make deps        install what building and testing need (apt, dnf or apk)' \
@@ -111,8 +111,9 @@ check-unit: $(UNITS) $(SIMS)
 	$(Q)tests/run-units $(UNITS)
 	$(Q)tests/run-units $(SIMS)
 
-sim: $(B)/tests/sim/sim_vrrp
-	$(Q)$(B)/tests/sim/sim_vrrp --seeds 1000000
+sim: $(B)/tests/sim/sim_vrrp $(B)/tests/sim/sim_group
+	$(Q)$(B)/tests/sim/sim_vrrp --seeds 800000
+	$(Q)$(B)/tests/sim/sim_group --seeds 200000
 
 mutants:
 	$(Q)tests/mutants/mutate.py

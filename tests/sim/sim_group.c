@@ -24,7 +24,7 @@
 #ifdef __SANITIZE_ADDRESS__
 #define SEEDS 2000
 #else
-#define SEEDS 50000
+#define SEEDS 20000
 #endif
 #define NODES_MAX 4
 #define NETWORKS_MAX 3

@@ -21,6 +21,7 @@ import hashlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -45,10 +46,17 @@ AGENT = {
     "units": ["test_vrrp_fsm", "test_vrrp_backup", "test_vrrp_master", "test_vrrp_leaving",
               "test_vrrp_edges", "test_vrrp_edges_held", "test_vrrp_handover", "test_vrrp_wire",
               "test_vrrp_wire_edges", "test_health_fsm", "test_group_fsm", "test_group_edges"],
-    "sim": "sim_vrrp",
+    "sims": ["sim_vrrp", "sim_group"],
     "libs": ["-lcmocka"],
 }
-FAMILIES = {"agent": AGENT}
+PROBE = {
+    "cores": {"agent/probe_judge.c": "test_probe_judge"},
+    "beside": [],
+    "units": ["test_probe_judge"],
+    "sims": [],
+    "libs": ["-lcmocka"],
+}
+FAMILIES = {"agent": AGENT, "probe": PROBE}
 FLAGS = ["-std=gnu11", "-O1", "-w", "-fPIC", "-fno-semantic-interposition", "-I.", "-D_GNU_SOURCE"]
 
 # ---- reading C: as much as is needed to change it ----
@@ -300,6 +308,51 @@ class Mutator:
 
 # ---- building and judging ----
 
+running = set()  # the tests, each of which leads a process group of its own
+ending = threading.Event()
+
+
+class Ended(Exception):
+    """A signal asked for the end."""
+
+
+def end_group(program):
+    try:
+        os.killpg(program.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def ended(signo, _frame):
+    ending.set()
+    for program in list(running):
+        end_group(program)
+    raise Ended(signal.Signals(signo).name)
+
+
+def run_limited(argv, folder, limit_s):
+    """Status and standard error. The limit is of processor time, so that a busy machine kills no
+    mutant, and the kernel keeps it even if this program does not live to; what sleeps instead of
+    looping meets one of ten times as long."""
+    with subprocess.Popen(["prlimit", f"--cpu={limit_s}", "--core=0", "--", *argv], cwd=folder,
+                          env={**os.environ, "LD_LIBRARY_PATH": folder}, start_new_session=True,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.PIPE) as program:
+        running.add(program)
+        try:
+            if ending.is_set():
+                end_group(program)
+            _, said = program.communicate(timeout=10 * limit_s)
+        except subprocess.TimeoutExpired:
+            end_group(program)
+            _, said = program.communicate()
+        finally:
+            running.discard(program)
+    if ending.is_set():
+        raise Ended
+    return program.returncode, said
+
+
 class Family:
     def __init__(self, spec, folder):
         self.spec, self.folder = spec, folder
@@ -313,7 +366,7 @@ class Family:
             if source in self.spec["cores"]:
                 self.known[self.digest(self.objects[source])] = "the unchanged core"
         self.link(self.folder, self.objects)
-        for folder, names in (("unit", self.spec["units"]), ("sim", [self.spec["sim"]])):
+        for folder, names in (("unit", self.spec["units"]), ("sim", self.spec["sims"])):
             for name in names:
                 subprocess.run(["cc", *FLAGS, "-o", os.path.join(self.folder, name),
                                 f"tests/{folder}/{name}.c", "-L", self.folder, "-lcore",
@@ -330,16 +383,12 @@ class Family:
                         *objects.values()], check=True)
 
     def fails(self, folder, name, limit_s, *arguments):
-        try:
-            done = subprocess.run([os.path.join(self.folder, name), *arguments], cwd=folder,
-                                  env={**os.environ, "LD_LIBRARY_PATH": folder},
-                                  stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                  stderr=subprocess.PIPE, timeout=limit_s, check=False)
-        except subprocess.TimeoutExpired:
-            return f"{name}: does not end"
-        if done.returncode == 0:
+        status, said = run_limited([os.path.join(self.folder, name), *arguments], folder, limit_s)
+        if status == 0:
             return None
-        broken = re.search(rb"invariant (\S+) broken .* of seed (\d+)", done.stderr)
+        if status in (-signal.SIGXCPU, -signal.SIGKILL):
+            return f"{name}: does not end"
+        broken = re.search(rb"invariant (\S+) broken .* of seed (\d+)", said)
         if broken:
             return f"{name}: {broken[1].decode()} at seed {broken[2].decode()}"
         return name
@@ -351,8 +400,11 @@ class Family:
             found = self.fails(folder, unit, 20)
             if found:
                 return found
-        return self.fails(folder, self.spec["sim"], 60 + seeds / 100, "--seeds", str(seeds)) \
-            if seeds else None
+        for sim in self.spec["sims"] if seeds else []:
+            found = self.fails(folder, sim, 60 + seeds // 100, "--seeds", str(seeds))
+            if found:
+                return found
+        return None
 
     def run(self, mutant, seeds):
         folder = tempfile.mkdtemp(dir=self.folder)
@@ -416,6 +468,13 @@ def explanations():
     return found
 
 
+def tell(m, known, what):
+    if m.verdict == "survived" and m.id not in known:
+        print(f"  ALIVE  {m.id} {m.kind}: {m.path}:{m.line}\n\t- {m.was}\n\t+ {m.now}", flush=True)
+    elif m.id in what:
+        print(f"  {m.verdict} {m.id}: {m.killer}", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(usage=__doc__.split("usage: ")[1].split("\n")[0])
     parser.add_argument("--seeds", type=int, default=10000)
@@ -425,6 +484,8 @@ def main():
     parser.add_argument("what", nargs="*")
     args = parser.parse_args()
 
+    for signo in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signo, ended)
     begun = time.monotonic()
     neighbour, macros = enums_and_macros()
     known = explanations()
@@ -463,14 +524,12 @@ def main():
                 return 1
         with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
             jobs = {pool.submit(families[family_of[m.path]].run, m, args.seeds): m for m in mutants}
-            for job in concurrent.futures.as_completed(jobs):
-                job.result()
-                m = jobs[job]
-                if m.verdict == "survived" and m.id not in known:
-                    print(f"  ALIVE  {m.id} {m.kind}: {m.path}:{m.line}\n\t- {m.was}\n\t+ {m.now}",
-                          flush=True)
-                elif args.what and m.id in args.what:
-                    print(f"  {m.verdict} {m.id}: {m.killer}", flush=True)
+            try:
+                for job in concurrent.futures.as_completed(jobs):
+                    job.result()
+                    tell(jobs[job], known, args.what)
+            finally:  # of a signal: what has not begun does not begin any more
+                pool.shutdown(wait=False, cancel_futures=True)
 
     failed = 0
     for path in dict.fromkeys(m.path for m in mutants):
@@ -501,4 +560,8 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except Ended as signal_name:
+        print(f"ended by {signal_name}", file=sys.stderr)
+        sys.exit(130)

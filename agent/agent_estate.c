@@ -390,7 +390,8 @@ static void note_handed_over(struct agent_estate *estate, const char *name, bool
 	if (so && at < ENGINE_ROUTERS_MAX)
 		strcpy(estate->handed_over[estate->handed_over_count++], name);
 	else if (!so)
-		strcpy(estate->handed_over[at], estate->handed_over[--estate->handed_over_count]);
+		memmove(estate->handed_over[at], estate->handed_over[--estate->handed_over_count],
+			sizeof estate->handed_over[at]);
 }
 
 int agent_estate_record(struct agent_estate *estate, const uint8_t *bytes, size_t size)

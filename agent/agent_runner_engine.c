@@ -12,12 +12,15 @@
 #include "agent/health_fsm.h"
 #include "shared/log.h"
 #include "shared/notify.h"
+#include "shared/process.h"
 
 #define DEATH_WINDOW_US 60000000
 #define RESTART_WAIT_US 1000000 /* doubles with each further death in the window */
 #define RESTART_DOUBLINGS_MAX 4
-#define BEAT_BEHIND_MAX 10    /* limits without a beat, whatever else it sends */
+#define BEAT_BEHIND_MAX 10    /* limits without a beat, whatever the excuse */
 #define FIRST_BEAT_US 2000000 /* of an engine that starts as new */
+#define LOOK_AGAIN_US 10000   /* at an engine that does not beat and may not be to blame */
+#define HUNG_TICKS 3	      /* of its own time, without a beat */
 
 void agent_runner_send(struct agent_runner *r, enum runner_msg type, const struct wire_writer *w,
 		       int fd)
@@ -291,6 +294,10 @@ static bool on_beat(struct agent_runner *r, struct wire_reader *in)
 	}
 	if (!wire_reader_done(in))
 		return false;
+	if (r->excused)
+		log_warn("the engine beats again, after %llu ms",
+			 (unsigned long long)(now_us - r->beat_us) / 1000);
+	r->excused = false;
 	r->beat_us = now_us;
 	r->messages_doubt = 0;
 	loop_timer_set(r->beat_timer, now_us + r->beat_limit_us);
@@ -398,22 +405,47 @@ static void on_closed(void *ctx, int reason)
 	}
 }
 
+/* A silent engine that sleeps or is stopped hangs, and so does one that spends its time in its own
+ * code. One that is starved of the processor, or waits in the kernel for the lock of all network
+ * configuration (the teardown of somebody's containers holds it, and the wait is a sleep or a
+ * spin), is as well as ever: a kill would end it no sooner than the wait, and then the address
+ * would go. */
+static bool is_hung(struct agent_runner *r)
+{
+	struct process engine;
+
+	if (process_read(r->engine, &engine) || !strchr("RD", engine.state))
+		return true;
+	if (!r->excused)
+		r->excused_ticks = engine.user_ticks;
+	return engine.user_ticks - r->excused_ticks >= HUNG_TICKS;
+}
+
 void agent_runner_on_beat_timer(void *ctx)
 {
 	struct agent_runner *r = ctx;
+	uint64_t silent_us = loop_now_us(r->loop) - r->beat_us;
+	bool for_long = silent_us >= BEAT_BEHIND_MAX * r->beat_limit_us;
 
 	if (!r->engine)
 		return;
 	/* It may be this process that was late. As long as a turn still brings messages, what is
 	 * queued has not been read, and the beat may be among it; but not for ever. */
-	if (r->messages_doubt != r->messages &&
-	    loop_now_us(r->loop) - r->beat_us < BEAT_BEHIND_MAX * r->beat_limit_us) {
+	if (r->messages_doubt != r->messages && !for_long) {
 		r->messages_doubt = r->messages;
 		loop_timer_set(r->beat_timer, loop_now_us(r->loop));
 		return;
 	}
+	if (!for_long && !is_hung(r)) {
+		if (!r->excused)
+			log_warn("the engine has not beaten for %llu ms: it waits for the kernel",
+				 (unsigned long long)silent_us / 1000);
+		r->excused = true;
+		loop_timer_set(r->beat_timer, loop_now_us(r->loop) + LOOK_AGAIN_US);
+		return;
+	}
 	log_err("the engine has not beaten for %llu ms: it is killed",
-		(unsigned long long)(loop_now_us(r->loop) - r->beat_us) / 1000);
+		(unsigned long long)silent_us / 1000);
 	kill(r->engine, SIGKILL);
 }
 
@@ -622,6 +654,7 @@ void agent_runner_start_engine(struct agent_runner *r, bool resume)
 	agent_hooks_repeat(r->hooks);
 	now_us = loop_refresh_us(r->loop);
 	r->beat_us = now_us;
+	r->excused = false;
 	r->messages_doubt = 0;
 	r->messages = 1; /* so that the first look at a silent engine is not the last */
 	loop_timer_set(r->beat_timer, now_us + (resume ? r->beat_limit_us : FIRST_BEAT_US));

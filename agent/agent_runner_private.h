@@ -66,6 +66,8 @@ struct agent_runner {
 	uint64_t beat_limit_us;	 /* silence that is too long */
 	uint64_t messages;	 /* that the engine has sent */
 	uint64_t messages_doubt; /* as many when the limit had passed; 0: it has not */
+	bool excused;		 /* it is silent, and does not hang as far as can be seen */
+	uint64_t excused_ticks;	 /* of its own time that it had spent by then */
 	bool ready;		 /* READY=1 was said */
 	uint64_t watchdog_us, watchdog_told_us;
 	uint64_t deaths_us[AGENT_RUNNER_DEATHS_MAX]; /* the latest, as a ring */

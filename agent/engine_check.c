@@ -13,6 +13,7 @@
 
 #include "agent/engine_private.h"
 #include "shared/log.h"
+#include "shared/process.h"
 
 /* A process that was seen to die is looked for so often, until the check has made up its mind: what
  * is certain need not wait for the next interval, and a binary upgrade writes its pid file in less.
@@ -20,12 +21,6 @@
 #define RECHECK_US 20000
 /* A pid file older than the process that it names, by more than a clock may err. */
 #define STALE_SLACK_NS 2000000000u
-
-struct process {
-	int pid;
-	uint64_t start_ticks; /* since boot */
-	char comm[32];
-};
 
 struct pid_file {
 	int pid;
@@ -333,39 +328,6 @@ static int read_pid_file(struct engine_check *check, struct pid_file *ret_file)
 	return 0;
 }
 
-/* /proc/PID/stat: the name in parentheses may hold anything, so it is cut at the last one. */
-static int read_process(int pid, struct process *ret_process)
-{
-	char path[32], text[1024], *open_at, *close_at, *field;
-	unsigned long long start = 0;
-	FILE *file;
-	size_t size;
-
-	snprintf(path, sizeof path, "/proc/%d/stat", pid);
-	file = fopen(path, "re");
-	if (!file)
-		return -errno;
-	size = fread(text, 1, sizeof text - 1, file);
-	fclose(file);
-	text[size] = '\0';
-	open_at = strchr(text, '(');
-	close_at = strrchr(text, ')');
-	if (!open_at || !close_at || close_at < open_at)
-		return -EPROTO;
-	*close_at = '\0';
-	snprintf(ret_process->comm, sizeof ret_process->comm, "%s", open_at + 1);
-	/* The state is field 3, the start time field 22: proc(5). */
-	field = close_at + 1;
-	for (int i = 3; i < 22 && field; i++) {
-		field = strchr(field + 1, ' ');
-	}
-	if (!field || sscanf(field, " %llu", &start) != 1)
-		return -EPROTO;
-	ret_process->pid = pid;
-	ret_process->start_ticks = start;
-	return 0;
-}
-
 /* nginx and /run/nginx.pid, php-fpm8.2 and /run/php/php8.2-fpm.pid. */
 static bool names_resemble(const char *path, const char *comm)
 {
@@ -434,7 +396,7 @@ static enum health_result look_at_process(struct engine_check *check)
 			 errno == ESRCH ? "there is none" : strerror(errno));
 		return HEALTH_FAILED;
 	}
-	error = read_process(file.pid, &process);
+	error = process_read(file.pid, &process);
 	/* The descriptor came first: what it refers to is what was just read about, or has ended.
 	 */
 	if (error || engine_check_ended(pidfd)) {

@@ -5,7 +5,7 @@ import signal
 import statistics
 
 from lab import Lab, Probe, check, figure, kill, now_us, test, wait_for
-from pairs import NGINX_CHECK, VIP, router, start_pair, tandem_conf, wait_state
+from pairs import NGINX_CHECK, VIP, VIP2, router, start_pair, tandem_conf, wait_state
 
 
 def milliseconds(values):
@@ -157,6 +157,35 @@ def p06_an_engine_that_hangs_is_replaced_before_anybody_takes_over():
         figure(f"engine hung: replaced after {(now_us() - at_us) / 1000:.0f} ms")
         wait_for("web2 hears it", lambda: web2.instance()["peers"][0]["age_us"] < 500_000)
         check(not watch.events(), f"a second master: web2 {watch.events()}")
+
+
+@test(alone=True, san=False)
+def a_kernel_that_is_busy_with_other_networks_costs_no_engine():
+    # All network namespaces of a machine share one lock, and the teardown of thousands of
+    # interfaces, as when a host of containers goes down, holds it for longer than three beats.
+    with Lab() as lab:
+        web1, web2 = lab.nodes
+        text = tandem_conf(lab, [router(advert_int=1)])
+        start_pair(lab, text, nginx=False)
+        lab.wait_holder("web1", VIP)
+        wait_state(web2, "BACKUP")
+        agent = next(r for r in web1.started if r.name == "agent")
+        engine = agent.parts(privileged=False)
+        lab.client.ip(*(f"link add d{i} group 9 type veth peer name e{i} group 9"
+                        for i in range(3000)))
+        web1.configure(text.replace(f'[ "{VIP}/24" ]', f'[ "{VIP}/24", "{VIP2}/24" ]'))
+        watch = Probe(web2, "watch", VIP)
+        begun = now_us()
+        teardown = lab.client.start("teardown", "ip", "link", "del", "group", "9")
+        web1.run("tandem", "reload", check_status=False)  # so the engine wants the lock as well
+        wait_for("the interfaces are gone", lambda: not teardown.alive(), timeout=30)
+        took_ms = (now_us() - begun) / 1000
+        wait_for("web1 has the second address", lambda: web1.has(VIP2))
+        waited = "it waits for the kernel" in agent.text()
+        figure(f"teardown of 6,000 interfaces took {took_ms:.0f} ms: the engine "
+               f"{'missed beats, and was left alone' if waited else 'missed no beat'}")
+        check(agent.parts(privileged=False) == engine, "the engine was replaced")
+        check(web1.instance()["state"] == "MASTER" and not watch.events(), "the address moved")
 
 
 @test()

@@ -587,6 +587,28 @@ static _Noreturn void become_engine(const struct agent_runner *r, int channel_fd
 	_exit(engine_main(&start));
 }
 
+int agent_runner_adopt(struct agent_runner *r, pid_t pid, int fd, size_t queue_bytes,
+		       const struct msg_handlers *handlers, loop_child_fn on_end,
+		       struct msg_channel **ret_channel, struct loop_child **ret_child)
+{
+	int error =
+		pid < 0 ? pid : msg_channel_new(r->loop, fd, queue_bytes, handlers, ret_channel);
+	if (error) {
+		close(fd);
+		*ret_channel = NULL;
+	} else {
+		error = loop_child_add(r->loop, pid, on_end, r, ret_child);
+	}
+	if (!error)
+		return 0;
+	*ret_channel = msg_channel_free(*ret_channel);
+	if (pid > 0) {
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+	}
+	return error;
+}
+
 static int fork_engine(struct agent_runner *r)
 {
 	const struct msg_handlers handlers = {
@@ -599,25 +621,13 @@ static int fork_engine(struct agent_runner *r)
 	pid = fork();
 	if (!pid)
 		become_engine(r, fds[1]);
-	error = pid < 0 ? -errno : 0;
+	if (pid < 0)
+		pid = -errno;
 	close(fds[1]);
-	if (!error)
-		error = msg_channel_new(r->loop, fds[0], ENGINE_MSG_QUEUE_BYTES, &handlers,
-					&r->channel);
-	if (error) {
-		close(fds[0]);
-		r->channel = NULL;
-	} else {
-		error = loop_child_add(r->loop, pid, on_engine_end, r, &r->engine_child);
-	}
-	if (error) {
-		r->channel = msg_channel_free(r->channel);
-		if (pid > 0) {
-			kill(pid, SIGKILL);
-			waitpid(pid, NULL, 0);
-		}
+	error = agent_runner_adopt(r, pid, fds[0], ENGINE_MSG_QUEUE_BYTES, &handlers, on_engine_end,
+				   &r->channel, &r->engine_child);
+	if (error)
 		return error;
-	}
 	r->engine = pid;
 	return 0;
 }

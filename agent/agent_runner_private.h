@@ -111,6 +111,11 @@ void agent_runner_release_before(struct agent_runner *r, uint32_t number);
 void agent_runner_send(struct agent_runner *r, enum runner_msg type, const struct wire_writer *w,
 		       int fd);
 /* resume: the records go with it. */
+/* Takes over what fork() has returned (or a negative errno) and this side's end of its channel, which
+ * is closed on failure, as the child is ended then. */
+int agent_runner_adopt(struct agent_runner *r, pid_t pid, int fd, size_t queue_bytes,
+		       const struct msg_handlers *handlers, loop_child_fn on_end,
+		       struct msg_channel **ret_channel, struct loop_child **ret_child);
 void agent_runner_start_engine(struct agent_runner *r, bool resume);
 /* No engine runs any more, and none shall. */
 void agent_runner_finish(struct agent_runner *r);

@@ -151,25 +151,13 @@ static int fork_prober(struct agent_runner *r)
 	pid = fork();
 	if (!pid)
 		become_prober(r, fds[1]);
-	error = pid < 0 ? -errno : 0;
+	if (pid < 0)
+		pid = -errno;
 	close(fds[1]);
-	if (!error)
-		error = msg_channel_new(r->loop, fds[0], PROBE_MSG_QUEUE_BYTES, &handlers,
-					&p->channel);
-	if (error) {
-		close(fds[0]);
-		p->channel = NULL;
-	} else {
-		error = loop_child_add(r->loop, pid, on_end, r, &p->child);
-	}
-	if (error) {
-		p->channel = msg_channel_free(p->channel);
-		if (pid > 0) {
-			kill(pid, SIGKILL);
-			waitpid(pid, NULL, 0);
-		}
+	error = agent_runner_adopt(r, pid, fds[0], PROBE_MSG_QUEUE_BYTES, &handlers, on_end,
+				   &p->channel, &p->child);
+	if (error)
 		return error;
-	}
 	p->pid = pid;
 	return 0;
 }

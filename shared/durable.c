@@ -12,17 +12,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static int write_whole(int fd, const char *data, size_t size)
+int durable_write_all(int fd, const void *data, size_t size)
 {
+	const char *at = data;
+
 	while (size > 0) {
-		ssize_t n = write(fd, data, size);
+		ssize_t n = write(fd, at, size);
 
 		if (n < 0) {
 			if (errno == EINTR)
 				continue;
 			return -errno;
 		}
-		data += n;
+		at += n;
 		size -= (size_t)n;
 	}
 	return 0;
@@ -44,7 +46,7 @@ int durable_write(int dirfd, const char *name, const void *data, size_t size, mo
 	fd = openat(dirfd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return -errno;
-	r = write_whole(fd, data, size);
+	r = durable_write_all(fd, data, size);
 	if (r == 0 && fchmod(fd, mode) < 0)
 		r = -errno;
 	if (r == 0 && fsync(fd) < 0)

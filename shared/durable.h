@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+/* All of it, to a descriptor that blocks; not durable by itself. */
+int durable_write_all(int fd, const void *data, size_t size);
 /* name is one component below dirfd. */
 int durable_write(int dirfd, const char *name, const void *data, size_t size, mode_t mode);
 /* Reads a small file whole; -EFBIG past size_max. *ret_data is malloc'ed and terminated. */

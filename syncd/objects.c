@@ -135,21 +135,6 @@ static EVP_MD_CTX *hash_begin(void)
 	return ctx;
 }
 
-static int write_all(int fd, const uint8_t *data, size_t size)
-{
-	while (size > 0) {
-		ssize_t n = write(fd, data, size);
-		if (n < 0) {
-			if (errno == EINTR)
-				continue;
-			return -errno;
-		}
-		data += n;
-		size -= (size_t)n;
-	}
-	return 0;
-}
-
 static ssize_t read_some(int fd, void *buffer, size_t size)
 {
 	ssize_t n;
@@ -181,7 +166,7 @@ static int pump(int fd, int to_fd, uint64_t size_max, uint8_t *buffer, uint8_t *
 		else if (EVP_DigestUpdate(ctx, buffer, (size_t)n) != 1)
 			rc = -ENOMEM;
 		else if (to_fd >= 0) {
-			rc = write_all(to_fd, buffer, (size_t)n);
+			rc = durable_write_all(to_fd, buffer, (size_t)n);
 			*ret_write_failed = rc < 0;
 		}
 	}
@@ -299,7 +284,7 @@ int objects_writer_fd(const struct objects_writer *writer)
 
 int objects_write(struct objects_writer *writer, const void *data, size_t size)
 {
-	return write_all(writer->fd, data, size);
+	return durable_write_all(writer->fd, data, size);
 }
 
 struct objects_writer *objects_abort(struct objects_writer *writer)
@@ -367,7 +352,7 @@ int objects_add_memory(struct objects *objects, const void *data, size_t size,
 		int rc = objects_begin(objects, &writer, fault);
 		if (rc < 0)
 			return rc;
-		rc = write_all(writer->fd, data, size);
+		rc = durable_write_all(writer->fd, data, size);
 		if (rc == 0)
 			rc = place(writer, hash);
 		objects_abort(writer);

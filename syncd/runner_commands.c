@@ -28,20 +28,44 @@ struct runner_commands {
 	struct loop *loop;
 	char *scratch;
 	struct job jobs[RUNNER_COMMANDS_MAX];
+	/* Freeing a view at once would hold up the reload that is asked for next. */
+	struct view *retired[RUNNER_COMMANDS_MAX];
+	int retired_count;
+	struct loop_timer *retire;
 };
+
+static void free_retired(void *ctx)
+{
+	struct runner_commands *commands = ctx;
+
+	while (commands->retired_count > 0)
+		view_free(commands->retired[--commands->retired_count]);
+}
+
+static void retire(struct runner_commands *commands, struct view *view)
+{
+	if (commands->retired_count == RUNNER_COMMANDS_MAX)
+		free_retired(commands);
+	view_retire(view);
+	commands->retired[commands->retired_count++] = view;
+	loop_timer_set(commands->retire, loop_now_us(commands->loop) + VIEW_RETIRE_US);
+}
 
 int runner_commands_new(struct loop *loop, const char *scratch,
 			struct runner_commands **ret_commands)
 {
 	struct runner_commands *commands = calloc(1, sizeof *commands);
+	int r;
 
 	if (commands == NULL)
 		return -ENOMEM;
 	commands->loop = loop;
 	commands->scratch = strdup(scratch);
-	if (commands->scratch == NULL) {
-		free(commands);
-		return -ENOMEM;
+	r = commands->scratch ? loop_timer_new(loop, free_retired, commands, &commands->retire)
+			      : -ENOMEM;
+	if (r < 0) {
+		runner_commands_free(commands);
+		return r;
 	}
 	*ret_commands = commands;
 	return 0;
@@ -49,7 +73,8 @@ int runner_commands_new(struct loop *loop, const char *scratch,
 
 static void clear(struct job *job)
 {
-	job->view = view_free(job->view);
+	if (job->view)
+		retire(job->commands, job->view);
 	*job = (struct job){0};
 }
 
@@ -71,6 +96,8 @@ struct runner_commands *runner_commands_free(struct runner_commands *commands)
 	if (commands == NULL)
 		return NULL;
 	runner_commands_abandon(commands);
+	free_retired(commands);
+	loop_timer_free(commands->retire);
 	free(commands->scratch);
 	free(commands);
 	return NULL;

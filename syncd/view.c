@@ -124,6 +124,11 @@ bool view_was_used(const struct view *v)
 	return witness_saw(&v->witness);
 }
 
+void view_retire(struct view *v)
+{
+	witness_retire(&v->witness);
+}
+
 const char *view_error(const struct view *v)
 {
 	return v->shared->error;

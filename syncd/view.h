@@ -13,7 +13,8 @@
  *
  *	view_new(), in the process that starts the command;
  *	run_start() with view_prepare and the view as prepare and prepare_ctx;
- *	when it has ended: view_was_used(), view_error(), view_explain(); view_free().
+ *	when it has ended: view_was_used(), view_error(), view_explain(); view_retire();
+ *	view_free(), best not before VIEW_RETIRE_US later.
  */
 #ifndef TANDEM_VIEW_H
 #define TANDEM_VIEW_H
@@ -23,6 +24,7 @@
 #include <stdint.h>
 
 #define VIEW_MOUNTS_MAX 1024
+#define VIEW_RETIRE_US 250000u
 #define VIEW_SCRATCH_BYTES "size=128m,nr_inodes=200k,mode=0755"
 
 struct view;
@@ -43,6 +45,9 @@ int view_prepare(void *view);
 bool view_was_used(const struct view *view);
 /* "" if the view could be built. */
 const char *view_error(const struct view *view);
+/* Nothing is asked of it any more. Freed right now it would make its process wait for the kernel
+ * (see view_witness.h); VIEW_RETIRE_US later it does not. */
+void view_retire(struct view *view);
 /* Monotonic us at which the view stood and the command could start; 0: it never did. */
 uint64_t view_ready_us(const struct view *view);
 /* Appends to a validate command's words what they mean and what to do, where tandem knows more than

@@ -127,3 +127,11 @@ bool witness_saw(const struct witness *witness)
 		return false;
 	return witness->by_inotify ? read_open(witness->fd) : true;
 }
+
+void witness_retire(const struct witness *witness)
+{
+	/* What inotify watched goes with the view's mounts. Those with a fanotify mark stay as long
+	 * as an event names one of them. */
+	if (!witness->by_inotify)
+		(void)fanotify_mark(witness->fd, FAN_MARK_FLUSH | FAN_MARK_MOUNT, 0, AT_FDCWD, "/");
+}

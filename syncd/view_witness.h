@@ -6,6 +6,10 @@
  * fanotify, inotify watches on every directory of the view stand in. Made by the process that
  * starts the command, set up by its child before exec (both share the queue), asked by the parent
  * when the command has ended.
+ *
+ * Who closes such a queue waits in the kernel until nobody can be looking at its marks, which takes
+ * 15 ms and more; unless they went some time before. So the marks go at once, with
+ * witness_retire(), and the queue later, when it delays nobody.
  */
 #ifndef TANDEM_VIEW_WITNESS_H
 #define TANDEM_VIEW_WITNESS_H
@@ -26,5 +30,7 @@ void witness_release(struct witness *witness);
 int witness_mark(const struct witness *witness, const char *path);
 /* Once, after the command has ended. */
 bool witness_saw(const struct witness *witness);
+/* It is not asked again. */
+void witness_retire(const struct witness *witness);
 
 #endif

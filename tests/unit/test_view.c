@@ -217,6 +217,7 @@ static void run_in_view(struct fixture *f, const char *generation, const char *c
 	snprintf(f->error, sizeof f->error, "%s", view_error(view));
 	assert_string_equal(f->error, "");
 	assert_int_equal(f->exec_errno, 0);
+	view_retire(view);
 	view_free(view);
 }
 

@@ -539,7 +539,9 @@ int commit_run(struct store *store, const char *mirror, struct stage *stage,
 	struct run run = {store, mirror, stage, stage->options.from, &result, fault};
 	bool edited = false;
 	start_result(&result, stage->id);
-	int rc = open_journal(&run);
+	int rc = stage_sync(stage, fault); /* R8 */
+	if (rc == 0)
+		rc = open_journal(&run);
 	if (rc < 0) {
 		/* Nothing has been touched: the reason is in the fault. */
 		result.outcome = COMMIT_FAILED;

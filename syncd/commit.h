@@ -11,7 +11,8 @@
  * head has not moved, and the edit will be found by the next scan as any other (R9, R10). So what
  *is live is the old generation or the new one, with or without a local edit, but never a mix.
  *
- *	stage_build(); validate; commit_run(); reload; prove; (a minute later) stage_sweep()
+ *	stage_build(); validate, and stage_sync() meanwhile; commit_run(); reload; prove; (a minute
+ *later) stage_sweep()
  *
  * To go back after a failed proof: stage_build() from the live tree to the old one under the old
  *id, and commit_run() again.
@@ -58,7 +59,7 @@ void commit_result_release(struct commit_result *result);
 
 /* 0 for every outcome that leaves a whole tree and no journal (the fault says why where it is
  * COMMIT_FAILED). A negative errno: the journal could not be closed, or undoing failed as well: the
- * journal is still there and recovery goes on from it. */
+ * journal is still there and recovery goes on from it. Calls stage_sync() if nobody has. */
 int commit_run(struct store *store, const char *mirror, struct stage *stage,
 	       struct commit_result *ret_result, struct fault *fault);
 

@@ -511,6 +511,11 @@ int commit_restage(struct stage *stage, struct commit_place *place,
 	assert(entry && entry->type != ENTRY_DIR);
 	int rc = commit_place_make_kept(stage, place, fault);
 	if (rc == 0)
-		rc = stage_put(stage, place->root->new_fd, place->relative, entry, true, fault);
+		rc = stage_put(stage, place->root->new_fd, place->relative, entry, fault);
+	if (rc == 0 && entry->type == ENTRY_FILE) {
+		rc = stage_sync_file(place->root->new_fd, place->relative);
+		if (rc < 0)
+			fault_set(fault, rc, "%s: cannot make it durable", entry->path);
+	}
 	return rc;
 }

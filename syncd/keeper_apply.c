@@ -354,16 +354,44 @@ static int store_target(struct mirror *m, struct fault *fault)
 	return r;
 }
 
-void apply_start(struct mirror *m, const struct held *target, enum apply_reason reason,
-		 struct peer *from, bool forced)
+static int build_stage(struct mirror *m, struct fault *fault)
 {
-	struct keeper *k = m->keeper;
 	struct stage_options options = {
 		.paths = m->paths,
 		.paths_count = m->conf->paths_count,
-		.objects = k->objects,
+		.id = m->job.target.id,
+		.from = m->live,
+		.to = m->job.target.tree,
+		.objects = m->keeper->objects,
 	};
+	int r = mirror_sweep(m, STAGE_SWEEP_ONE, m->job.target.id, fault);
+
+	if (r == 0)
+		r = stage_build(&options, &m->job.stage, fault);
+	/* What the commit before displaced is in the way. */
+	if (r == -ENOSPC && mirror_sweep(m, STAGE_SWEEP_ALL, NULL, fault) == 0)
+		r = stage_build(&options, &m->job.stage, fault);
+	return r;
+}
+
+/* What a commit begins with. The disk works at it while the processor validates: every fsync waits
+ * for whatever else the machine writes. */
+static int make_durable(struct mirror *m, struct fault *fault)
+{
+	int r = store_target(m, fault);
+
+	if (r == 0)
+		r = stage_sync(m->job.stage, fault);
+	if (r == 0)
+		r = mirror_sweep(m, STAGE_SWEEP_OTHERS, m->job.target.id, fault);
+	return r;
+}
+
+void apply_start(struct mirror *m, const struct held *target, enum apply_reason reason,
+		 struct peer *from, bool forced)
+{
 	struct fault fault = {""};
+	bool same;
 	int r;
 
 	assert(m->job.kind == JOB_NONE && target->tree != NULL);
@@ -377,24 +405,21 @@ void apply_start(struct mirror *m, const struct held *target, enum apply_reason 
 		m->job.source = from->index;
 		memcpy(m->job.source_id, from->mirrors[m->index].head.id, sizeof m->job.source_id);
 	}
-	if (memcmp(m->live->hash, target->tree->hash, sizeof m->live->hash) == 0) {
+	same = memcmp(m->live->hash, target->tree->hash, sizeof m->live->hash) == 0;
+	r = same ? 0 : build_stage(m, &fault);
+	if (r == 0 && !same && m->conf->validate.argv != NULL)
+		keeper_run(m, KEEPER_VALIDATE, m->job.target.id, on_validated);
+	/* Whatever comes of it: first that it is here. */
+	if (from != NULL && !peer_keep_received(from, m)) {
+		end(m);
+		return;
+	}
+	if (same) {
 		record_only(m);
 		return;
 	}
-	r = store_target(m, &fault);
-	if (r == 0) {
-		r = mirror_store_live(m);
-		if (r < 0)
-			fault_set(&fault, r, "%s", store_error(k->store));
-	}
 	if (r == 0)
-		r = mirror_sweep(m, &fault);
-	if (r == 0) {
-		options.id = m->job.target.id;
-		options.from = m->live;
-		options.to = m->job.target.tree;
-		r = stage_build(&options, &m->job.stage, &fault);
-	}
+		r = make_durable(m, &fault);
 	if (r < 0) {
 		give_up(m, SESSION_FAILED, fault.text, false);
 		return;
@@ -402,8 +427,6 @@ void apply_start(struct mirror *m, const struct held *target, enum apply_reason 
 	tell(m, SESSION_STAGED, "");
 	if (m->conf->validate.argv == NULL)
 		on_validated(m, KEEPER_PASSED, 0, "");
-	else
-		keeper_run(m, KEEPER_VALIDATE, m->job.target.id, on_validated);
 }
 
 /* ---- after a start ---- */

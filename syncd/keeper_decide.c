@@ -252,13 +252,19 @@ static void remember(const struct mirror *m, struct peer_mirror *pm)
 	pm->decided_state = m->local;
 }
 
+/* Not in the store yet: a step forward keeps it while it is being validated. */
+static bool has_just_come(const struct peer_mirror *pm)
+{
+	return pm->received && memcmp(pm->rx_held.id, pm->head.id, sizeof pm->head.id) == 0;
+}
+
 static bool go_forward(struct mirror *m, struct peer *p)
 {
 	struct keeper *k = m->keeper;
 	struct peer_mirror *pm = &p->mirrors[m->index];
 	struct held remote = {0};
 	char *reason = NULL;
-	int r;
+	int r = 0;
 
 	if (store_refused_get(k->store, m->conf->name, pm->head.id, &reason) == 0) {
 		pm->refused = true;
@@ -267,7 +273,10 @@ static bool go_forward(struct mirror *m, struct peer *p)
 		peer_tell(p, m, pm->head.id, SESSION_REFUSED, pm->reason);
 		return false;
 	}
-	r = held_load(k, m->conf->name, pm->head.id, true, &remote);
+	if (has_just_come(pm))
+		held_copy(&remote, &pm->rx_held);
+	else
+		r = held_load(k, m->conf->name, pm->head.id, true, &remote);
 	if (r < 0) {
 		log_err("%s: cannot read a generation of %s: %s", m->conf->name, p->name,
 			store_error(k->store));
@@ -304,7 +313,9 @@ bool decide(struct mirror *m, struct peer *p)
 		break;
 	}
 	/* The rest needs its tree. It is on its way; this is asked again when it is here. */
-	if (!store_generation_have(k->store, m->conf->name, pm->head.id))
+	if (!(pm->verdict == MERGE_FAST_FORWARD && has_just_come(pm)) &&
+	    !(peer_keep_received(p, m) &&
+	      store_generation_have(k->store, m->conf->name, pm->head.id)))
 		return false;
 	remember(m, pm);
 	switch (pm->verdict) {

@@ -447,10 +447,11 @@ static void on_rescued(void *ctx, const char *path, const uint8_t hash[ENTRY_HAS
 			store_error(m->keeper->store));
 }
 
-int mirror_sweep(struct mirror *m, struct fault *fault)
+int mirror_sweep(struct mirror *m, enum stage_sweep_which which, const uint8_t *id,
+		 struct fault *fault)
 {
-	return stage_sweep(m->paths, m->conf->paths_count, NULL, m->keeper->objects, on_rescued, m,
-			   fault);
+	return stage_sweep(m->paths, m->conf->paths_count, which, id, m->keeper->objects,
+			   on_rescued, m, fault);
 }
 
 static void sweep(void *ctx)
@@ -462,7 +463,7 @@ static void sweep(void *ctx)
 		loop_timer_set(m->sweep, loop_now_us(m->keeper->loop) + KEEPER_SWEEP_US);
 		return;
 	}
-	if (mirror_sweep(m, &fault) < 0)
+	if (mirror_sweep(m, STAGE_SWEEP_ALL, NULL, &fault) < 0)
 		log_warn("%s: %s", m->conf->name, fault.text);
 }
 

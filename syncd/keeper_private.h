@@ -155,6 +155,8 @@ struct peer_mirror {
 	struct transfer_rx *rx;
 	uint32_t rx_transfer;
 	struct held rx_held;
+	/* Whole, as rx_held with its tree; not in the store yet: see peer_keep_received(). */
+	bool received;
 	struct walk *walk;
 };
 
@@ -280,7 +282,8 @@ void id_text(const uint8_t *id, char text[13]);		  /* the first twelve digits, f
 
 /* ---- keeper_mirror.c ---- */
 /* Takes away what earlier commits left in the stages. */
-int mirror_sweep(struct mirror *m, struct fault *fault);
+int mirror_sweep(struct mirror *m, enum stage_sweep_which which, const uint8_t *id,
+		 struct fault *fault);
 int mirror_init(struct keeper *k, int index);
 void mirror_release(struct mirror *m);
 /* What is to be done now. */
@@ -297,7 +300,7 @@ int mirror_scan(struct mirror *m, bool distrust, struct scan_result *ret_result)
  * agree, nor before what was validated has been found unchanged: these look again. */
 void mirror_looked(struct mirror *m, const struct scan_result *result);
 void mirror_set_live(struct mirror *m, struct tree *tree); /* takes the reference */
-/* The store knows the live tree as it is now: commit_run() begins from there. */
+/* The store knows the live tree as it is now. */
 int mirror_store_live(struct mirror *m);
 void job_clear(struct mirror *m);
 /* Makes held the head, in one transaction with the live tree. */
@@ -360,6 +363,10 @@ void peer_pump(struct peer *p);
 void peer_stop_sending(struct peer *p, int mirror);
 void peer_receive(struct peer *p, const struct session_action *action);
 void peer_stop_receiving(struct peer *p, int mirror);
+/* What has been received of this mirror goes into the store, and the peer hears that it is there. A
+ * generation that can be made live at once is shown to `validate` first, and kept while that runs.
+ * false: it could not be kept, and the peer has been told why. */
+bool peer_keep_received(struct peer *p, struct mirror *m);
 
 /* ---- keeper_status.c, keeper_command.c ---- */
 json_t *status_make(struct keeper *k);

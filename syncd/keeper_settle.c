@@ -165,7 +165,7 @@ static void take_theirs(struct mirror *m, struct peer *p)
 	struct held remote = {0}, target = {0};
 	uint8_t id[GENERATION_ID_BYTES];
 	char text[256];
-	int r = remote_id(m, p, id);
+	int r = peer_keep_received(p, m) ? remote_id(m, p, id) : -EIO;
 
 	if (r == 0)
 		r = held_load(k, m->conf->name, id, true, &remote);

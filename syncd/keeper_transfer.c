@@ -297,16 +297,19 @@ static void on_offer(struct peer *p, const struct session_action *action)
 		fail(p, mirror, r);
 }
 
-static void received(struct peer *p, int mirror, struct tree *tree)
+bool peer_keep_received(struct peer *p, struct mirror *m)
 {
 	struct keeper *k = p->keeper;
-	struct mirror *m = &k->mirrors[mirror];
-	struct peer_mirror *pm = &p->mirrors[mirror];
+	struct peer_mirror *pm = &p->mirrors[m->index];
 	struct store_generation generation = {.header = pm->rx_held.header};
 	struct fault fault = {""};
 	uint8_t id[GENERATION_ID_BYTES];
-	int r = objects_sync(k->objects, &fault);
+	int r;
 
+	if (!pm->received)
+		return true;
+	pm->received = false;
+	r = objects_sync(k->objects, &fault); /* R16 */
 	snprintf(generation.mirror, sizeof generation.mirror, "%s", m->conf->name);
 	memcpy(generation.id, pm->rx_held.id, sizeof generation.id);
 	memcpy(id, pm->rx_held.id, sizeof id);
@@ -314,20 +317,32 @@ static void received(struct peer *p, int mirror, struct tree *tree)
 	memcpy(generation.signature, pm->rx_held.signed_by, sizeof pm->rx_held.signed_by);
 	generation.signature_size = sizeof pm->rx_held.signed_by;
 	if (r == 0) {
-		r = store_generation_put(k->store, &generation, tree);
+		r = store_generation_put(k->store, &generation, pm->rx_held.tree);
 		if (r < 0)
 			fault_set(&fault, r, "%s", store_error(k->store));
 	}
 	if (r < 0) {
-		reject(p, mirror, SESSION_FAILED, fault.text);
-		return;
+		reject(p, m->index, SESSION_FAILED, fault.text);
+		return false;
 	}
 	log_debug("%s: received generation %llu from %s", m->conf->name,
 		  (unsigned long long)generation.header.lamport, p->name);
-	result(p, mirror, id, SESSION_RECEIVED, "");
-	peer_stop_receiving(p, mirror);
+	result(p, m->index, id, SESSION_RECEIVED, "");
+	peer_stop_receiving(p, m->index);
+	return true;
+}
+
+static void received(struct peer *p, int mirror, struct tree *tree)
+{
+	struct mirror *m = &p->keeper->mirrors[mirror];
+	struct peer_mirror *pm = &p->mirrors[mirror];
+
+	pm->rx_held.tree = tree_ref(tree);
+	pm->received = true;
 	pm->decided = false;
 	mirror_next(m);
+	/* If that began with it, it is kept by now. */
+	(void)peer_keep_received(p, m);
 }
 
 static void on_end(struct peer *p, int mirror)
@@ -399,5 +414,6 @@ void peer_stop_receiving(struct peer *p, int mirror)
 	struct peer_mirror *pm = &p->mirrors[mirror];
 
 	pm->rx = transfer_rx_free(pm->rx);
+	pm->received = false;
 	held_release(&pm->rx_held);
 }

@@ -335,7 +335,7 @@ static int stage_mark(struct stage *stage, const struct stage_place *place,
 	return 0;
 }
 
-static int stage_op(struct stage *stage, size_t index, bool sync, struct fault *fault)
+static int stage_op(struct stage *stage, size_t index, struct fault *fault)
 {
 	const struct plan_op *op = &stage->ops[index];
 	struct stage_place place = stage_place_of(stage, index);
@@ -345,8 +345,7 @@ static int stage_op(struct stage *stage, size_t index, bool sync, struct fault *
 		int rc = stage_make_parents(stage, place.root, place.root->new_fd, place.relative,
 					    true, fault);
 		return rc < 0 ? rc
-			      : stage_put(stage, place.root->new_fd, place.relative, op->to, sync,
-					  fault);
+			      : stage_put(stage, place.root->new_fd, place.relative, op->to, fault);
 	}
 	case PLAN_MAKE_DIR:
 	case PLAN_ATTRS:
@@ -363,16 +362,35 @@ static int stage_op(struct stage *stage, size_t index, bool sync, struct fault *
 
 static int stage_all(struct stage *stage, struct fault *fault)
 {
-	bool sync_each = stage->totals.put_files <= SYNC_SINGLE_MAX;
 	int rc = 0;
 	for (size_t i = 0; i < stage->roots_count && rc == 0; i++)
 		rc = dress_new(stage, &stage->roots[i], fault);
 	for (size_t i = 0; i < stage->ops_count && rc == 0; i++)
-		rc = stage_op(stage, i, sync_each, fault);
-	for (size_t i = 0; i < stage->roots_count && rc == 0 && !sync_each; i++)
+		rc = stage_op(stage, i, fault);
+	return rc;
+}
+
+int stage_sync(struct stage *stage, struct fault *fault)
+{
+	bool each = stage->totals.put_files <= SYNC_SINGLE_MAX;
+	int rc = 0;
+	if (stage->durable)
+		return 0;
+	for (size_t i = 0; i < stage->ops_count && rc == 0 && each; i++) {
+		const struct plan_op *op = &stage->ops[i];
+		struct stage_place place = stage_place_of(stage, i);
+		if ((op->kind != PLAN_CREATE && op->kind != PLAN_REPLACE) ||
+		    op->to->type != ENTRY_FILE)
+			continue;
+		rc = stage_sync_file(place.root->new_fd, place.relative);
+		if (rc < 0)
+			fault_set(fault, rc, "%s: cannot make its stage durable", op->to->path);
+	}
+	for (size_t i = 0; i < stage->roots_count && rc == 0 && !each; i++)
 		if (syncfs(stage->roots[i].new_fd) < 0)
 			rc = fault_set(fault, -errno, "%s: cannot make the stage durable",
 				       stage->roots[i].path);
+	stage->durable = rc == 0;
 	return rc;
 }
 
@@ -451,6 +469,7 @@ int stage_open(const struct stage_options *options, struct stage **ret_stage, st
 		stage_free(stage);
 		return rc;
 	}
+	stage->durable = true; /* or there would be no journal of it */
 	*ret_stage = stage;
 	return 0;
 }

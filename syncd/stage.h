@@ -16,9 +16,11 @@
  *stand there only to hold something: it has the attributes that it will have. A change of type is
  *in both.
  *
- * Files are copied from the object store with their hash proven, and are durable when stage_build()
- * returns. Every path is resolved beneath its root, through no link and into no other mount (R15).
- *A failure leaves the live tree untouched and removes what was staged.
+ * Files are copied from the object store with their hash proven. They can be looked at when
+ * stage_build() returns, and are durable when stage_sync() does, which may take as long as what
+ *looks at them: so it is a step of its own. Every path is resolved beneath its root, through no
+ *link and into no other mount (R15). A failure leaves the live tree untouched and removes what was
+ *staged.
  */
 #ifndef TANDEM_SYNCD_STAGE_H
 #define TANDEM_SYNCD_STAGE_H
@@ -47,9 +49,12 @@ struct stage_options {
 
 /* -ENOENT: a mirror path or an object is missing (the fault says which); -EBADMSG: an object was
  * torn; -ENOSPC: too little room or too few inodes (looked at before anything is written); -EROFS,
- * -EXDEV ... An old stage of the same id is removed first: call stage_sweep() before, if what it
- * displaced may still be in an editor's hands. */
+ * -EXDEV ... An old stage of the same id is removed first: call stage_sweep() for it before, if
+ * what it displaced may still be in an editor's hands. */
 int stage_build(const struct stage_options *options, struct stage **ret_stage, struct fault *fault);
+/* Nothing to do if it is durable already. After an error it is not to be used: the kernel says once
+ * only that it could not write. */
+int stage_sync(struct stage *stage, struct fault *fault);
 /* Opens what an earlier process built, for recovery. What is missing of it is not made again, only
  * the directories that it would stand in. */
 int stage_open(const struct stage_options *options, struct stage **ret_stage, struct fault *fault);
@@ -67,12 +72,19 @@ const struct plan_op *stage_ops(const struct stage *stage, size_t *ret_count);
 const struct plan_totals *stage_totals(const struct stage *stage);
 const struct stage_options *stage_options_of(const struct stage *stage);
 
-/* Removes every stage below the mirror's paths but the one named (NULL: none is spared). What lies
- * in it and is in no object is somebody's edit to a file that was already replaced: it is put into
- * the object store, and told. To be called a minute after a commit, before the next one, and at
- * start (after recovery). */
+enum stage_sweep_which {
+	STAGE_SWEEP_ALL,
+	STAGE_SWEEP_OTHERS, /* but the one with this id */
+	STAGE_SWEEP_ONE,    /* that one alone */
+};
+/* Removes stages below the mirror's paths. What lies in them and is in no object is somebody's edit
+ * to a file that was already replaced: it is put into the object store, and told. To be called a
+ * minute after a commit, before the next one (at the latest: of the same id before it is built, the
+ * others until it is committed), and at start (after recovery). id is borrowed, and NULL for ALL.
+ */
 typedef void (*stage_rescue_fn)(void *ctx, const char *path, const uint8_t hash[ENTRY_HASH_BYTES]);
-int stage_sweep(const char *const *paths, int paths_count, const uint8_t *spare_id,
-		struct objects *objects, stage_rescue_fn fn, void *ctx, struct fault *fault);
+int stage_sweep(const char *const *paths, int paths_count, enum stage_sweep_which which,
+		const uint8_t *id, struct objects *objects, stage_rescue_fn fn, void *ctx,
+		struct fault *fault);
 
 #endif

@@ -135,7 +135,7 @@ static void times_of(const struct entry *entry, struct timespec ret[2])
 }
 
 static int put_file(struct stage *stage, int dirfd, const char *relative, const struct entry *entry,
-		    bool sync, struct fault *fault)
+		    struct fault *fault)
 {
 	struct timespec times[2];
 	/* 0600 until it is whole and has its owner: it may be a private key. */
@@ -152,11 +152,19 @@ static int put_file(struct stage *stage, int dirfd, const char *relative, const 
 	rc = stage_set_attrs(fd, entry);
 	if (rc == 0 && futimens(fd, times) < 0)
 		rc = -errno;
-	if (rc == 0 && sync && fsync(fd) < 0)
-		rc = -errno;
 	if (close(fd) < 0 && rc == 0)
 		rc = -errno;
 	return rc < 0 ? fault_set(fault, rc, "%s: cannot stage it", entry->path) : 0;
+}
+
+int stage_sync_file(int dirfd, const char *relative)
+{
+	int fd = stage_openat(dirfd, relative, O_RDONLY | O_NOFOLLOW, 0);
+	if (fd < 0)
+		return fd;
+	int rc = fsync(fd) < 0 ? -errno : 0;
+	close(fd);
+	return rc;
 }
 
 static int put_link(int dirfd, const char *relative, const struct entry *entry)
@@ -178,10 +186,10 @@ static int put_link(int dirfd, const char *relative, const struct entry *entry)
 }
 
 int stage_put(struct stage *stage, int dirfd, const char *relative, const struct entry *entry,
-	      bool sync, struct fault *fault)
+	      struct fault *fault)
 {
 	if (entry->type == ENTRY_FILE)
-		return put_file(stage, dirfd, relative, entry, sync, fault);
+		return put_file(stage, dirfd, relative, entry, fault);
 	int rc = put_link(dirfd, relative, entry);
 	return rc < 0 ? fault_set(fault, rc, "%s: cannot stage it", entry->path) : 0;
 }

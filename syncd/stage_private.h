@@ -27,6 +27,7 @@ struct stage {
 	struct plan_totals totals;
 	struct stage_root *roots;
 	size_t roots_count;
+	bool durable;
 	bool committed;
 };
 #define STAGE_ROOTS_MAX 256
@@ -49,10 +50,11 @@ int stage_make_parents(struct stage *stage, const struct stage_root *root, int d
 		       const char *relative, bool with_attrs, struct fault *fault);
 /* Owner and mode, as this host understands the entry; through a descriptor that may be O_PATH. */
 int stage_set_attrs(int fd, const struct entry *entry);
-/* Puts a file or link with all that belongs to it below dirfd, whose parents are there. A file is
- * durable afterwards if sync. */
+/* Puts a file or link with all that belongs to it below dirfd, whose parents are there. */
 int stage_put(struct stage *stage, int dirfd, const char *relative, const struct entry *entry,
-	      bool sync, struct fault *fault);
+	      struct fault *fault);
+/* Makes a file that was put durable. */
+int stage_sync_file(int dirfd, const char *relative);
 /* Removes name below dirfd with everything in it. 0 if it is not there. */
 int stage_remove_tree(int dirfd, const char *name);
 

@@ -14,7 +14,8 @@
 
 struct sweep {
 	struct objects *objects;
-	const char *spare; /* "" or an id's text */
+	enum stage_sweep_which which;
+	const char *id; /* as text; "" for all */
 	stage_rescue_fn fn;
 	void *ctx;
 	struct fault *fault;
@@ -120,7 +121,8 @@ static int sweep_root(struct sweep *sweep, const char *root)
 			close(list_fd);
 	}
 	for (struct dirent *e; dir && rc == 0 && (e = readdir(dir));)
-		if (is_id(e->d_name) && strcmp(e->d_name, sweep->spare) != 0)
+		if (is_id(e->d_name) &&
+		    (strcmp(e->d_name, sweep->id) == 0) == (sweep->which == STAGE_SWEEP_ONE))
 			rc = sweep_one(sweep, stage_fd, e->d_name, root);
 	if (dir)
 		closedir(dir);
@@ -178,14 +180,16 @@ static int sweep_mirror_path(struct sweep *sweep, const char *path)
 	return rc;
 }
 
-int stage_sweep(const char *const *paths, int paths_count, const uint8_t *spare_id,
-		struct objects *objects, stage_rescue_fn fn, void *ctx, struct fault *fault)
+int stage_sweep(const char *const *paths, int paths_count, enum stage_sweep_which which,
+		const uint8_t *id, struct objects *objects, stage_rescue_fn fn, void *ctx,
+		struct fault *fault)
 {
-	char spare[STAGE_ID_TEXT_BYTES] = "";
+	char text[STAGE_ID_TEXT_BYTES] = "";
 	struct fault cause = {{0}};
-	struct sweep sweep = {objects, spare, fn, ctx, &cause};
-	for (int i = 0; spare_id && i < GENERATION_ID_BYTES; i++)
-		sprintf(spare + (ptrdiff_t)2 * i, "%02x", spare_id[i]);
+	struct sweep sweep = {objects, which, text, fn, ctx, &cause};
+	assert((id == NULL) == (which == STAGE_SWEEP_ALL));
+	for (int i = 0; id && i < GENERATION_ID_BYTES; i++)
+		sprintf(text + (ptrdiff_t)2 * i, "%02x", id[i]);
 	for (int i = 0; i < paths_count; i++) {
 		int rc = sweep_mirror_path(&sweep, paths[i]);
 		if (rc < 0)

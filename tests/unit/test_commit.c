@@ -82,7 +82,8 @@ static void assert_live(struct node *node, const struct tree *tree)
 static void assert_no_stage(struct node *node)
 {
 	struct stat st;
-	assert_int_equal(stage_sweep(node->paths, 1, NULL, node->objects, NULL, NULL, &node->fault),
+	assert_int_equal(stage_sweep(node->paths, 1, STAGE_SWEEP_ALL, NULL, node->objects, NULL,
+				     NULL, &node->fault),
 			 0);
 	assert_int_equal(lstat(node_at(node, ENTRY_STAGE_NAME), &st), -1);
 }
@@ -160,7 +161,8 @@ static void every_kind_of_change_goes_live_and_back(void **state)
 	stage_free(stage);
 
 	/* And the way back. */
-	assert_int_equal(stage_sweep(node->paths, 1, NULL, node->objects, NULL, NULL, &node->fault),
+	assert_int_equal(stage_sweep(node->paths, 1, STAGE_SWEEP_ALL, NULL, node->objects, NULL,
+				     NULL, &node->fault),
 			 0);
 	stage = build(node, live, first, first_id);
 	commit_result_release(&result);
@@ -487,12 +489,48 @@ static void an_edit_through_a_descriptor_that_was_open_is_rescued(void **state)
 	assert_int_equal(write(fd, "late\n", 5), 5);
 	close(fd);
 	rescued_count = 0;
-	assert_int_equal(
-		stage_sweep(node->paths, 1, NULL, node->objects, count_rescue, node, &node->fault),
-		0);
+	assert_int_equal(stage_sweep(node->paths, 1, STAGE_SWEEP_ALL, NULL, node->objects,
+				     count_rescue, node, &node->fault),
+			 0);
 	assert_int_equal(rescued_count, 1);
 	assert_string_equal(rescued_path, node_at(node, "conf.d/a.conf"));
 	assert_true(has_text(node_at(node, "conf.d/a.conf"), "theirs\n"));
+	assert_no_stage(node);
+}
+
+static bool has_stage(struct node *node, const struct stage *stage)
+{
+	char relative[sizeof ENTRY_STAGE_NAME + 80];
+	struct stat st;
+	snprintf(relative, sizeof relative, ENTRY_STAGE_NAME "/%s", stage_id_text(stage));
+	return lstat(node_at(node, relative), &st) == 0;
+}
+
+static void one_stage_is_swept_or_all_but_one(void **state)
+{
+	struct node *node = *state;
+	struct tree *from, *to;
+	struct commit_result result;
+	uint8_t id[32] = {7};
+	struct stage *first = stage_change(node, &from, &to, save_a);
+	commit(node, first, &result);
+	assert_int_equal(result.outcome, COMMIT_LIVE);
+	struct stage *second = build(node, to, from, id);
+	assert_true(has_stage(node, first) && has_stage(node, second));
+	assert_int_equal(stage_sweep(node->paths, 1, STAGE_SWEEP_OTHERS, id, node->objects, NULL,
+				     NULL, &node->fault),
+			 0);
+	assert_true(!has_stage(node, first) && has_stage(node, second));
+	assert_int_equal(stage_sweep(node->paths, 1, STAGE_SWEEP_ONE, stage_options_of(first)->id,
+				     node->objects, NULL, NULL, &node->fault),
+			 0);
+	assert_true(has_stage(node, second));
+	assert_int_equal(stage_sweep(node->paths, 1, STAGE_SWEEP_ONE, id, node->objects, NULL, NULL,
+				     &node->fault),
+			 0);
+	assert_false(has_stage(node, second));
+	stage_free(second);
+	finish(first, from, to, &result);
 	assert_no_stage(node);
 }
 
@@ -726,6 +764,7 @@ int main(void)
 		T(the_stage_shows_the_tree_as_it_would_be),
 		T(a_missing_mirror_path_comes_with_the_commit),
 		T(an_edit_through_a_descriptor_that_was_open_is_rescued),
+		T(one_stage_is_swept_or_all_but_one),
 		T(a_damaged_object_is_refused_and_dropped),
 		T(a_full_disk_refuses_and_leaves_the_old_tree),
 		T(a_disk_without_inodes_refuses_and_leaves_the_old_tree),

@@ -172,9 +172,9 @@ static void no_edit_is_lost_to_a_racing_commit(void **state)
 		live_count += result.outcome == COMMIT_LIVE;
 		edited_count += result.outcome == COMMIT_EDITED;
 		finish(stage, from, to, &result);
-		assert_int_equal(
-			stage_sweep(node->paths, 1, NULL, node->objects, NULL, NULL, &node->fault),
-			0);
+		assert_int_equal(stage_sweep(node->paths, 1, STAGE_SWEEP_ALL, NULL, node->objects,
+					     NULL, NULL, &node->fault),
+				 0);
 	}
 	atomic_store(&race.stop, true);
 	pthread_join(thread, NULL);

@@ -208,7 +208,8 @@ static bool check(unsigned round, const char *edited)
 	/* R12: what is stored as live is what the head says. */
 	assert_int_equal(store_live_get(web1.store, MIRROR, &known), 0);
 	assert_memory_equal(known->hash, (is_new ? new_tree : old_tree)->hash, 32);
-	assert_int_equal(stage_sweep(web1.paths, 1, NULL, web1.objects, NULL, NULL, &web1.fault),
+	assert_int_equal(stage_sweep(web1.paths, 1, STAGE_SWEEP_ALL, NULL, web1.objects, NULL, NULL,
+				     &web1.fault),
 			 0);
 	assert_int_equal(lstat(node_at(&web1, ENTRY_STAGE_NAME), &st), -1);
 	tree_free(known);

@@ -183,8 +183,9 @@ static void make_live(struct replica *r, struct tree *to, const uint8_t *id)
 	assert_int_equal(result.notes_count, 0);
 	commit_result_release(&result);
 	stage_free(stage);
-	assert_int_equal(
-		stage_sweep(live_paths, 1, NULL, r->node.objects, NULL, NULL, &r->node.fault), 0);
+	assert_int_equal(stage_sweep(live_paths, 1, STAGE_SWEEP_ALL, NULL, r->node.objects, NULL,
+				     NULL, &r->node.fault),
+			 0);
 	note_head(r);
 	assert_memory_equal(r->head_id, id, 32);
 	/* R12. */

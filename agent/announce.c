@@ -239,7 +239,7 @@ int announce_receive(int fd, const uint8_t own_mac[6], struct ip_addr *ret_addr)
 		struct na_packet na;
 	} packet;
 	struct ip_addr addr = {0};
-	struct sockaddr_ll from;
+	struct sockaddr_ll from = {0};
 	socklen_t from_size = sizeof from;
 	ssize_t size =
 		recvfrom(fd, &packet, sizeof packet, 0, (struct sockaddr *)&from, &from_size);

@@ -86,6 +86,7 @@ static void make_conf(const struct agent_snapshot *snapshot, const struct conf_v
 	*ret_conf = (struct vrrp_conf){
 		.version = (uint8_t)v->version,
 		.advert_int_us = v->advert_int_us,
+		.down_adverts = (uint8_t)v->down_adverts,
 		.self = conf->self,
 		.nodes_count = conf->nodes_count,
 		.grouped = v->group >= 0,
@@ -560,7 +561,8 @@ void engine_router_health(struct engine_router *router)
 static bool same_conf(const struct vrrp_conf *a, const struct vrrp_conf *b)
 {
 	if (a->version != b->version || a->advert_int_us != b->advert_int_us ||
-	    a->self != b->self || a->nodes_count != b->nodes_count || a->grouped != b->grouped ||
+	    a->down_adverts != b->down_adverts || a->self != b->self ||
+	    a->nodes_count != b->nodes_count || a->grouped != b->grouped ||
 	    a->nopreempt != b->nopreempt || a->preempt_delay_us != b->preempt_delay_us ||
 	    a->stop_wait_us != b->stop_wait_us ||
 	    a->undetermined_wait_us != b->undetermined_wait_us ||

@@ -14,7 +14,7 @@
 
 static uint32_t lease_s(const struct engine_router *router)
 {
-	uint64_t down_us = vrrp_fsm_master_down_us(router->wire.version, VRRP_PRIORITY_LEAVE,
+	uint64_t down_us = vrrp_fsm_master_down_us(&router->fsm.conf, VRRP_PRIORITY_LEAVE,
 						   router->fsm.conf.advert_int_us);
 	uint64_t seconds = (2 * down_us + 999999) / 1000000;
 

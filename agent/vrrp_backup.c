@@ -41,7 +41,8 @@ uint64_t vrrp_fsm_interval_us(const struct vrrp_fsm *fsm, int node)
 /* Never to an earlier time: an advert of one master does not make another's worth less. */
 static void rearm(struct vrrp_fsm *fsm, int node, uint64_t arrival_us)
 {
-	const uint64_t base_us = later(arrival_us, 3 * vrrp_fsm_interval_us(fsm, node));
+	const uint64_t base_us =
+		later(arrival_us, patience_us(fsm, vrrp_fsm_interval_us(fsm, node)));
 
 	fsm->down_base_us =
 		fsm->down_base_us == VRRP_NEVER_US ? base_us : max_us(fsm->down_base_us, base_us);
@@ -88,8 +89,8 @@ static void judge_again(struct vrrp_fsm *fsm)
 	const int master = fsm->master;
 
 	if (master < 0 || fsm->peers[master].priority == VRRP_PRIORITY_LEAVE ||
-	    fsm->now_us >=
-		    later(fsm->peers[master].heard_us, 3 * vrrp_fsm_interval_us(fsm, master))) {
+	    fsm->now_us >= later(fsm->peers[master].heard_us,
+				 patience_us(fsm, vrrp_fsm_interval_us(fsm, master)))) {
 		/* Nobody, or nobody any more: what is left is master-down. */
 		fsm->take_base_us = VRRP_NEVER_US;
 		fsm->preempt_since_us = VRRP_NEVER_US;
@@ -107,7 +108,7 @@ static int other_master(const struct vrrp_fsm *fsm, int node, uint64_t now_us)
 		const struct vrrp_peer *peer = &fsm->peers[i];
 
 		if (i == node || !peer->heard || peer->priority == VRRP_PRIORITY_LEAVE ||
-		    now_us >= later(peer->heard_us, 3 * vrrp_fsm_interval_us(fsm, i)))
+		    now_us >= later(peer->heard_us, patience_us(fsm, vrrp_fsm_interval_us(fsm, i))))
 			continue;
 		if (best < 0 ||
 		    vrrp_fsm_outranks(fsm, peer->priority, i, fsm->peers[best].priority, best))
@@ -141,7 +142,7 @@ static void backup_hears(struct vrrp_fsm *fsm, int node, uint8_t priority, uint6
 	/* Of two masters the one that will win is the one that counts, for as long as it is heard:
 	 * the other one's sickness or departure is no reason to do anything. */
 	if (master >= 0 && master != node &&
-	    arrival_us < later(fsm->peers[master].heard_us, 3 * fsm->master_int_us) &&
+	    arrival_us < later(fsm->peers[master].heard_us, patience_us(fsm, fsm->master_int_us)) &&
 	    vrrp_fsm_outranks(fsm, fsm->peers[master].priority, master, priority, node)) {
 		if (priority >= fsm->priority || fsm->conf.nopreempt || fsm->handed_over)
 			rearm(fsm, node, arrival_us);
@@ -172,7 +173,8 @@ static void backup_timer(struct vrrp_fsm *fsm, struct vrrp_actions *out)
 	else if (fsm->master_left)
 		cause = VRRP_CAUSE_MASTER_LEFT;
 	else if (fsm->preempt_since_us != VRRP_NEVER_US &&
-		 fsm->now_us <= later(fsm->peers[node].heard_us, 3 * fsm->master_int_us))
+		 fsm->now_us <=
+			 later(fsm->peers[node].heard_us, patience_us(fsm, fsm->master_int_us)))
 		cause = VRRP_CAUSE_PREEMPT;
 	if (fsm->conf.grouped) {
 		fsm->wants = true;

@@ -13,9 +13,11 @@ uint64_t vrrp_fsm_skew_us(uint8_t version, uint8_t priority, uint64_t advert_int
 	return (256u - priority) * unit_us / 256;
 }
 
-uint64_t vrrp_fsm_master_down_us(uint8_t version, uint8_t priority, uint64_t advert_int_us)
+uint64_t vrrp_fsm_master_down_us(const struct vrrp_conf *conf, uint8_t priority,
+				 uint64_t advert_int_us)
 {
-	return 3 * advert_int_us + vrrp_fsm_skew_us(version, priority, advert_int_us);
+	return conf->down_adverts * advert_int_us +
+	       vrrp_fsm_skew_us(conf->version, priority, advert_int_us);
 }
 
 uint64_t vrrp_fsm_others_wait_us(const struct vrrp_fsm *fsm)
@@ -25,9 +27,9 @@ uint64_t vrrp_fsm_others_wait_us(const struct vrrp_fsm *fsm)
 
 	for (int i = 0; i < conf->nodes_count; i++)
 		if (i != conf->self && conf->nodes[i].priority > 0)
-			wait_us = min_us(wait_us, vrrp_fsm_master_down_us(conf->version,
-									  conf->nodes[i].priority,
-									  conf->advert_int_us));
+			wait_us = min_us(wait_us,
+					 vrrp_fsm_master_down_us(conf, conf->nodes[i].priority,
+								 conf->advert_int_us));
 	return wait_us;
 }
 
@@ -213,8 +215,9 @@ static void begin(struct vrrp_fsm *fsm, struct vrrp_actions *out, enum vrrp_caus
 	else if (owner(fsm) && !fsm->undetermined)
 		vrrp_fsm_become_master(fsm, out, VRRP_CAUSE_OWNER, -1);
 	else
-		vrrp_fsm_become_backup(fsm, out, cause, -1,
-				       later(fsm->now_us, 3 * fsm->conf.advert_int_us));
+		vrrp_fsm_become_backup(
+			fsm, out, cause, -1,
+			later(fsm->now_us, patience_us(fsm, fsm->conf.advert_int_us)));
 }
 
 /* ---- events that several states treat alike ---- */
@@ -392,6 +395,7 @@ void vrrp_fsm_init(struct vrrp_fsm *fsm, const struct vrrp_conf *conf)
 	assert(conf->nodes_count >= 1 && conf->nodes_count <= VRRP_NODES_MAX);
 	assert(conf->self >= 0 && conf->self < conf->nodes_count);
 	assert(conf->nodes[conf->self].priority > 0 && conf->advert_int_us > 0);
+	assert(conf->down_adverts > 0);
 	memset(fsm, 0, sizeof(*fsm));
 	fsm->conf = *conf;
 	fsm->rank = fsm->priority = conf->nodes[conf->self].priority;

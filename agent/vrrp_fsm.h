@@ -121,7 +121,8 @@ struct vrrp_node {
 struct vrrp_conf {
 	uint8_t version;
 	uint64_t advert_int_us;
-	int self; /* index into nodes */
+	uint8_t down_adverts; /* so many are missed before somebody takes over */
+	int self;	      /* index into nodes */
 	int nodes_count;
 	struct vrrp_node nodes[VRRP_NODES_MAX];
 	bool grouped; /* one of several that move together: see group_fsm.h */
@@ -350,9 +351,11 @@ int vrrp_fsm_master(const struct vrrp_fsm *fsm);
  */
 uint64_t vrrp_fsm_others_wait_us(const struct vrrp_fsm *fsm);
 
-/* RFC 9568 section 6.1 (v3: scaled by the interval) and RFC 3768 section 6.1 (v2: not scaled). */
+/* RFC 9568 section 6.1 (v3: scaled by the interval) and RFC 3768 section 6.1 (v2: not scaled);
+ * master-down is that of a node of this priority behind a master with that interval. */
 uint64_t vrrp_fsm_skew_us(uint8_t version, uint8_t priority, uint64_t advert_int_us);
-uint64_t vrrp_fsm_master_down_us(uint8_t version, uint8_t priority, uint64_t advert_int_us);
+uint64_t vrrp_fsm_master_down_us(const struct vrrp_conf *conf, uint8_t priority,
+				 uint64_t advert_int_us);
 
 const char *vrrp_fsm_state_name(enum vrrp_state state); /* "MASTER" */
 const char *vrrp_fsm_cause_name(enum vrrp_cause cause); /* "master-down" */

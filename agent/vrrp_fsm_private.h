@@ -35,6 +35,12 @@ static inline bool mute(const struct vrrp_fsm *fsm)
 	return fsm->mute && fsm->now_us < fsm->mute_until_us;
 }
 
+/* How long a master with that interval may be silent, skew time apart. */
+static inline uint64_t patience_us(const struct vrrp_fsm *fsm, uint64_t advert_int_us)
+{
+	return fsm->conf.down_adverts * advert_int_us;
+}
+
 /* Priority 255 takes whatever it finds, but not back what it was told to hand over. */
 static inline bool owner(const struct vrrp_fsm *fsm)
 {

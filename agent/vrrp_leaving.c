@@ -35,7 +35,7 @@ static void follow_successor(struct vrrp_fsm *fsm, struct vrrp_actions *out, enu
 	}
 	/* One interval at least, for who was late itself. */
 	vrrp_fsm_enter_backup(fsm, out, cause, node,
-			      max_us(later(heard_us, 3 * fsm->conf.advert_int_us),
+			      max_us(later(heard_us, patience_us(fsm, fsm->conf.advert_int_us)),
 				     later(fsm->now_us, fsm->conf.advert_int_us)));
 	if (node >= 0)
 		vrrp_fsm_judge_master(fsm, node, heard_us, fsm->now_us);

@@ -34,7 +34,7 @@ static bool foreign_is_higher(const struct vrrp_fsm *fsm, bool by_last_word)
 static uint64_t resign_backoff_us(const struct vrrp_fsm *fsm)
 {
 	const uint64_t down_us =
-		vrrp_fsm_master_down_us(fsm->conf.version, fsm->priority, fsm->conf.advert_int_us);
+		vrrp_fsm_master_down_us(&fsm->conf, fsm->priority, fsm->conf.advert_int_us);
 
 	return VRRP_RESIGN_BACKOFF_DOWNS * down_us << fsm->resign_doublings;
 }
@@ -264,7 +264,7 @@ static void master_hears(struct vrrp_fsm *fsm, const struct vrrp_event *ev,
 	    cause != VRRP_CAUSE_MUTE && !resigned(fsm))
 		vrrp_fsm_send(fsm, out, fsm->priority);
 	vrrp_fsm_become_backup(fsm, out, cause, node,
-			       later(arrival_us, 3 * fsm->conf.advert_int_us));
+			       later(arrival_us, patience_us(fsm, fsm->conf.advert_int_us)));
 	vrrp_fsm_judge_master(fsm, node, arrival_us, fsm->now_us);
 }
 
@@ -383,8 +383,9 @@ void vrrp_fsm_step_master(struct vrrp_fsm *fsm, const struct vrrp_event *ev,
 		if (!fsm->conf.grouped)
 			break;
 		vrrp_fsm_send(fsm, out, VRRP_PRIORITY_LEAVE);
-		vrrp_fsm_become_backup(fsm, out, VRRP_CAUSE_GROUP, -1,
-				       later(fsm->now_us, 3 * fsm->conf.advert_int_us));
+		vrrp_fsm_become_backup(
+			fsm, out, VRRP_CAUSE_GROUP, -1,
+			later(fsm->now_us, patience_us(fsm, fsm->conf.advert_int_us)));
 		fsm->handed_over = ev->u.yield.handed_over;
 		break;
 	case VRRP_EV_GROUP_TAKE:

@@ -167,6 +167,7 @@ struct conf_vrrp {
 	int vrid;			      /* 1..255 */
 	int version;			      /* 2 or 3 */
 	uint64_t advert_int_us;		      /* v2: whole seconds; v3: whole centiseconds */
+	int down_adverts;		      /* so many are missed before a take-over, 1..100 */
 	int priorities[CONF_NODES_MAX];	      /* 1..255; 0: this node takes no part */
 	bool nopreempt;
 	bool smtp_alert;		      /* a mail at each change of state */

@@ -20,6 +20,7 @@ static const char *const known[] = {
 	"version",
 	"priority",
 	"advert_int",
+	"down_timer_adverts",
 	"nopreempt",
 	"preempt_delay",
 	"stop_wait",
@@ -129,6 +130,15 @@ static void read_advert_int(const struct conf_scope *scope, struct conf_vrrp *vr
 			   conf_say("version 3 counts in hundredths of a second, and this is %g s",
 				    (double)us / SECOND_US),
 			   conf_say("write 0.01 to 40.95 with at most two decimals"));
+}
+
+static void read_down_adverts(const struct conf_scope *scope, struct conf_vrrp *vrrp)
+{
+	if (conf_read_int(scope, "down_timer_adverts", 1, 100, &vrrp->down_adverts) &&
+	    vrrp->down_adverts == 1)
+		conf_warning(scope, "down_timer_adverts",
+			     conf_say("one advert that is lost or a little late makes two masters"),
+			     conf_say("write 2 or more, or leave it out: it is 3 then"));
 }
 
 /* Adverts go from one source address to another, so that all of them are of one family. */
@@ -405,6 +415,7 @@ void conf_read_vrrps(const struct conf_scope *top, struct conf *conf)
 		conf->vrrps_count++;
 		*vrrp = (struct conf_vrrp){
 			.version = 3,
+			.down_adverts = 3,
 			.stop_wait_us = 3 * SECOND_US,
 			.garp_master_delay_us = SECOND_US,
 			.garp_master_refresh_us = 60 * SECOND_US,
@@ -424,6 +435,7 @@ void conf_read_vrrps(const struct conf_scope *top, struct conf *conf)
 		read_priorities(&scope, conf, vrrp);
 		conf_read_interfaces(&scope, "interface", conf, vrrp->priorities, vrrp->interfaces);
 		read_advert_int(&scope, vrrp);
+		read_down_adverts(&scope, vrrp);
 		conf_read_bool(&scope, "nopreempt", &vrrp->nopreempt);
 		vrrp->smtp_alert = conf->mail.alert;
 		if (conf_read_bool(&scope, "smtp_alert", &vrrp->smtp_alert) && vrrp->smtp_alert &&

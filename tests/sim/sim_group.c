@@ -455,6 +455,7 @@ static void set_up(uint64_t seed)
 	world.networks_count = 2 + (int)below(NETWORKS_MAX - 1);
 	conf->version = chance(40) ? 2 : 3;
 	conf->advert_int_us = conf->version == 2 || chance(30) ? SECOND : SECOND / 10;
+	conf->down_adverts = (uint8_t)(chance(80) ? 3 : 2 + below(4));
 	conf->grouped = true;
 	conf->nopreempt = chance(50);
 	conf->preempt_delay_us = chance(20) ? below(10 * conf->advert_int_us) : 0;
@@ -520,7 +521,7 @@ static void schedule(uint64_t seed)
 
 	seed_now = seed;
 	set_up(seed);
-	down_us = vrrp_fsm_master_down_us(world.conf.version, 1, world.conf.advert_int_us);
+	down_us = vrrp_fsm_master_down_us(&world.conf, 1, world.conf.advert_int_us);
 	quiet_us = 6 * down_us + world.conf.preempt_delay_us + 2 * SECOND;
 	for (uint64_t faults = below(20); faults > 0; faults--) {
 		run(some_time_us());

@@ -96,7 +96,8 @@ static inline void oracle_rank_masters(struct oracle *o, const struct vrrp_fsm *
 		struct oracle_peer *other = &o->peers[i];
 
 		if (i == node || other->priority == 0 ||
-		    other->arrival_us + 3 * other->interval_us <= peer->arrival_us)
+		    other->arrival_us + fsm->conf.down_adverts * other->interval_us <=
+			    peer->arrival_us)
 			continue;
 		if (other->priority >= peer->priority)
 			peer->lesser = true;
@@ -120,10 +121,10 @@ static inline void oracle_take_over(const struct oracle *o, const struct vrrp_fs
 		if (!peer->arrival_us)
 			continue;
 		if (peer->priority > 0 && peer->sick && peer->priority < fsm->priority &&
-		    now < peer->arrival_us + 3 * peer->interval_us + 2000000)
+		    now < peer->arrival_us + fsm->conf.down_adverts * peer->interval_us + 2000000)
 			sick_heard = true;
 		if (peer->priority > 0 && peer->priority < fsm->priority &&
-		    now <= peer->arrival_us + 3 * peer->interval_us)
+		    now <= peer->arrival_us + fsm->conf.down_adverts * peer->interval_us)
 			lower_heard = true;
 		zero_heard |= peer->priority == 0;
 		/* What it heard as MASTER it has answered. */
@@ -138,11 +139,11 @@ static inline void oracle_take_over(const struct oracle *o, const struct vrrp_fs
 			oracle_fail(number, "took over under nopreempt one interval after a "
 					    "healthy advert");
 		if (cause == VRRP_CAUSE_MASTER_DOWN && peer->must_obey &&
-		    now < peer->arrival_us + 3 * peer->interval_us)
+		    now < peer->arrival_us + fsm->conf.down_adverts * peer->interval_us)
 			oracle_fail("A6", "took over for master-down while a master was heard");
 	}
 	if (latest && latest->priority > 0 && !latest->sick && yields &&
-	    now < latest->arrival_us + 3 * latest->interval_us)
+	    now < latest->arrival_us + fsm->conf.down_adverts * latest->interval_us)
 		oracle_fail(number, "took over under nopreempt from a healthy holder");
 	if (cause == VRRP_CAUSE_SICK_HOLDER && !sick_heard)
 		oracle_fail("A16", "took over from a sick holder that does not rank lower");
@@ -219,8 +220,8 @@ static inline void oracle_send(struct oracle *o, const struct vrrp_fsm *fsm,
 		oracle_fail("A13", "resigned without a reason");
 	if (!((ev->type == VRRP_EV_HEALTH || ev->type == VRRP_EV_MAINTENANCE) &&
 	      o->health_us == now)) {
-		const uint64_t down_us = vrrp_fsm_master_down_us(fsm->conf.version, fsm->priority,
-								 fsm->conf.advert_int_us);
+		const uint64_t down_us =
+			vrrp_fsm_master_down_us(&fsm->conf, fsm->priority, fsm->conf.advert_int_us);
 		const uint64_t last_us = oracle_max(o->health_us, o->resign_last_us);
 		const int doublings = o->resigns > 10 ? 10 : o->resigns;
 

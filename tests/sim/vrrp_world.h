@@ -440,9 +440,8 @@ static inline void start(int index)
 					       .advert_us = NEVER,
 					       .fault = node->ka.fault,
 					       .priority = node->priority};
-		node->ka.down_us =
-			world.now_us +
-			vrrp_fsm_master_down_us(conf.version, node->priority, conf.advert_int_us);
+		node->ka.down_us = world.now_us + vrrp_fsm_master_down_us(&conf, node->priority,
+									  conf.advert_int_us);
 		return;
 	}
 	ev.u.resume.last_advert_us = node->last_advert_us;
@@ -513,8 +512,8 @@ static inline void ka_become_backup(int index, uint64_t interval_us)
 	node->ka.master = false;
 	node->ka.advert_us = NEVER;
 	node->ka.interval_us = interval_us;
-	node->ka.down_us = world.now_us + vrrp_fsm_master_down_us(world.conf.version,
-								  node->ka.priority, interval_us);
+	node->ka.down_us =
+		world.now_us + vrrp_fsm_master_down_us(&world.conf, node->ka.priority, interval_us);
 }
 
 static inline void ka_receive(int index, const struct message *m)

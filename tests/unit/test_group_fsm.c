@@ -130,6 +130,7 @@ static void start_node(int node, bool nopreempt)
 {
 	struct vrrp_conf conf = {.version = 3,
 				 .advert_int_us = SECOND,
+				 .down_adverts = 3,
 				 .self = node,
 				 .nodes_count = NODES,
 				 .grouped = true,

@@ -22,12 +22,37 @@ static void skew_and_master_down_are_the_rfcs(void **state)
 	};
 
 	(void)state;
+	configure_three();
 	for (size_t i = 0; i < sizeof(cells) / sizeof(cells[0]); i++) {
+		conf.version = cells[i].version;
 		assert_true(vrrp_fsm_skew_us(cells[i].version, cells[i].priority,
 					     cells[i].interval_us) == cells[i].skew_us);
-		assert_true(vrrp_fsm_master_down_us(cells[i].version, cells[i].priority,
+		assert_true(vrrp_fsm_master_down_us(&conf, cells[i].priority,
 						    cells[i].interval_us) == cells[i].down_us);
 	}
+}
+
+static void down_timer_adverts_take_the_place_of_three(void **state)
+{
+	uint64_t now_us = T0 + 100000;
+
+	(void)state;
+	configure_three();
+	conf.down_adverts = 7;
+	assert_true(vrrp_fsm_master_down_us(&conf, 100, SECOND) == 7609375);
+	vrrp_fsm_init(&fsm, &conf);
+	assert_true(vrrp_fsm_others_wait_us(&fsm) == 7 * SECOND + 648437);
+	start();
+	expect_deadline(T0 + 7609375);
+	hear(1, 150, now_us);
+	expect_deadline(now_us + 7609375);
+	/* A reload makes it more patient, or less, from the next advert on. */
+	conf.down_adverts = 1;
+	step((struct vrrp_event){.type = VRRP_EV_CONF, .u.conf.conf = &conf}, now_us);
+	hear(1, 150, now_us += 8000000);
+	expect_deadline(now_us + 1609375);
+	timer(now_us + 1609375);
+	expect_did("S100 H A TMASTER/master-down");
 }
 
 static void the_others_wait_is_that_of_the_quickest_peer(void **state)
@@ -35,10 +60,10 @@ static void the_others_wait_is_that_of_the_quickest_peer(void **state)
 	(void)state;
 	configure_three();
 	vrrp_fsm_init(&fsm, &conf);
-	assert_true(vrrp_fsm_others_wait_us(&fsm) == vrrp_fsm_master_down_us(3, 90, SECOND));
+	assert_true(vrrp_fsm_others_wait_us(&fsm) == vrrp_fsm_master_down_us(&conf, 90, SECOND));
 	conf.nodes[1].priority = 0;
 	vrrp_fsm_init(&fsm, &conf);
-	assert_true(vrrp_fsm_others_wait_us(&fsm) == vrrp_fsm_master_down_us(3, 80, SECOND));
+	assert_true(vrrp_fsm_others_wait_us(&fsm) == vrrp_fsm_master_down_us(&conf, 80, SECOND));
 	conf.nodes[2].priority = 0;
 	vrrp_fsm_init(&fsm, &conf);
 	assert_true(vrrp_fsm_others_wait_us(&fsm) == NEVER);
@@ -218,6 +243,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(skew_and_master_down_are_the_rfcs),
+		cmocka_unit_test(down_timer_adverts_take_the_place_of_three),
 		cmocka_unit_test(the_others_wait_is_that_of_the_quickest_peer),
 		cmocka_unit_test(start_goes_to_backup_and_waits_master_down),
 		cmocka_unit_test(the_owner_of_the_addresses_takes_them_at_once),

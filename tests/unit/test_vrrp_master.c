@@ -437,7 +437,7 @@ static void resignations_without_a_change_of_health_back_off(void **state)
 
 	(void)state;
 	now_us = become_sick_before_a_foreign_peer();
-	down_us = vrrp_fsm_master_down_us(3, 80, SECOND);
+	down_us = vrrp_fsm_master_down_us(&conf, 80, SECOND);
 	at_us[count++] = now_us;
 	while (count < 5) {
 		timer(vrrp_fsm_deadline(&fsm));

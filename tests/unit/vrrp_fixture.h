@@ -31,6 +31,7 @@ static inline void configure(uint8_t version, uint64_t advert_int_us, int nodes,
 	memset(&conf, 0, sizeof(conf));
 	conf.version = version;
 	conf.advert_int_us = advert_int_us;
+	conf.down_adverts = 3;
 	conf.nodes_count = nodes;
 	for (int i = 0; i < nodes; i++) {
 		conf.nodes[i].address = (struct ip_addr){.family = IP_V4,

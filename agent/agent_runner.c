@@ -218,6 +218,7 @@ int agent_runner_main(const struct agent_options *options)
 		log_err("cannot start: %s", strerror(-error));
 		goto out;
 	}
+	r->began_us = loop_now_us(r->loop);
 	r->watchdog_us = notify_watchdog_us();
 	log_notice("tandem-agent %s starts as %s of %s", TANDEM_VERSION, r->node,
 		   agent_runner_conf(r)->cluster);

@@ -632,6 +632,16 @@ static int fork_engine(struct agent_runner *r)
 	return 0;
 }
 
+static void tell_start(struct agent_runner *r)
+{
+	uint8_t bytes[8];
+	struct wire_writer w;
+
+	wire_writer_init(&w, bytes, sizeof bytes);
+	wire_put_u64(&w, r->began_us);
+	agent_runner_send(r, RUNNER_MSG_START, &w, -1);
+}
+
 void agent_runner_start_engine(struct agent_runner *r, bool resume)
 {
 	uint64_t now_us;
@@ -660,7 +670,7 @@ void agent_runner_start_engine(struct agent_runner *r, bool resume)
 	if (r->maintenance)
 		tell_maintenance(r, 0, "");
 	/* From now on the new engine's records count. */
-	agent_runner_send(r, RUNNER_MSG_START, NULL, -1);
+	tell_start(r);
 	agent_hooks_repeat(r->hooks);
 	now_us = loop_refresh_us(r->loop);
 	r->beat_us = now_us;

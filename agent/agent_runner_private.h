@@ -68,6 +68,7 @@ struct agent_runner {
 	uint64_t messages_doubt; /* as many when the limit had passed; 0: it has not */
 	bool excused;		 /* it is silent, and does not hang as far as can be seen */
 	uint64_t excused_ticks;	 /* of its own time that it had spent by then */
+	uint64_t began_us;	 /* the agent, not its engine */
 	bool ready;		 /* READY=1 was said */
 	uint64_t watchdog_us, watchdog_told_us;
 	uint64_t deaths_us[AGENT_RUNNER_DEATHS_MAX]; /* the latest, as a ring */

@@ -393,11 +393,20 @@ void engine_leave(struct engine *engine)
 	reap(engine);
 }
 
+uint64_t engine_quiet_until_us(const struct engine *engine)
+{
+	return engine->agent_began_us + engine->snapshot->conf.conf->startup_delay_us;
+}
+
 /* An agent that has seen its configuration: from here on there are routers. */
 bool engine_begin(struct engine *engine)
 {
 	if (engine->started || !engine->snapshot)
 		return false;
+	if (engine_quiet_until_us(engine) > loop_now_us(engine->loop))
+		log_notice("no address is taken over for %g s (vrrp_startup_delay)",
+			   (double)(engine_quiet_until_us(engine) - loop_now_us(engine->loop)) /
+				   SECOND_US);
 	engine_apply(engine);
 	engine->started = true;
 	for (int i = 0; i < engine->records_count; i++) {

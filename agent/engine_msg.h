@@ -35,7 +35,7 @@ enum runner_msg {
 	RUNNER_MSG_RECORD,	  /* agent_record of a router that shall go on */
 	RUNNER_MSG_SOCKET,	  /* u32 router id as in the record; the descriptor beside it */
 	RUNNER_MSG_HEALTH,	  /* string check name, u8 health */
-	RUNNER_MSG_START,
+	RUNNER_MSG_START,	  /* u64 monotonic us: when the agent began */
 	RUNNER_MSG_CHECK_DONE,	 /* u32 run, u8 enum engine_check_outcome, string words */
 	RUNNER_MSG_HOOK_DONE,	 /* string router, string hook, string state, u8 ok, u64 ended us,
 				  * string words, string output */

@@ -221,7 +221,8 @@ struct engine {
 	bool leaving;  /* LEAVE, or the runner is gone */
 	bool runner_gone;
 	bool left_said;
-	uint64_t started_us;
+	uint64_t started_us;	 /* this engine */
+	uint64_t agent_began_us; /* its first one */
 	/* What an engine before this one left, until START. */
 	struct agent_record *records[ENGINE_ROUTERS_MAX];
 	int record_fds[ENGINE_ROUTERS_MAX];
@@ -243,6 +244,8 @@ bool engine_look(struct engine *engine);
  * routers whose address was lost. */
 void engine_soon(struct engine *engine);
 void engine_tell_number(struct engine *engine, enum engine_msg type, uint32_t number);
+/* Until when the start-up delay lasts, if it does; a time that is past otherwise. */
+uint64_t engine_quiet_until_us(const struct engine *engine);
 /* START has come. False: it makes no sense now. */
 bool engine_begin(struct engine *engine);
 /* engine->snapshot is another one now: makes what runs like it. */

@@ -620,7 +620,8 @@ void engine_router_start(struct engine_router *router, const struct agent_record
 		ev.type = VRRP_EV_RESUME;
 		ev.u.resume.last_advert_us = record->last_advert_us;
 		ev.u.resume.priority = record->priority;
-	}
+	} else if (engine_quiet_until_us(router->engine) > ev.now_us)
+		ev.u.start.quiet_until_us = engine_quiet_until_us(router->engine);
 	router->record_due = true;
 	engine_router_step(router, &ev);
 	/* An address that did not survive its engine is lost like any other. */

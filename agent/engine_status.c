@@ -261,6 +261,8 @@ json_t *engine_status(const struct engine *engine)
 {
 	const struct conf *conf = engine->snapshot->conf.conf;
 	json_t *instances = json_array(), *checks = json_array(), *groups = json_array();
+	const uint64_t quiet_until_us = engine_quiet_until_us(engine);
+	const uint64_t now_us = loop_now_us(engine->loop);
 	char hash[2 * sizeof conf->hash + 1];
 
 	for (size_t i = 0; i < sizeof conf->hash; i++)
@@ -271,11 +273,13 @@ json_t *engine_status(const struct engine *engine)
 		json_array_append_new(checks, check_object(check));
 	for (int i = 0; i < conf->groups_count; i++)
 		json_array_append_new(groups, engine_group_status(engine, i));
-	return json_pack("{s:b s:i s:s s:s s:s s:s s:i s:s s:b s:o s:o s:o s:o s:o}", "ok", 1,
+	return json_pack("{s:b s:i s:s s:s s:s s:s s:i s:s s:b s:o s:I s:o s:o s:o s:o}", "ok", 1,
 			 "version", 1, "program", "tandem-agent", "release", TANDEM_VERSION, "node",
 			 engine->snapshot->conf.node, "cluster", conf->cluster, "snapshot",
 			 (int)engine->snapshot->conf.number, "config_hash", hash, "maintenance",
 			 engine->maintenance, "uptime_us", age(engine, engine->started_us),
+			 "startup_delay_us",
+			 (json_int_t)(quiet_until_us > now_us ? quiet_until_us - now_us : 0),
 			 "instances", instances, "checks", checks, "groups", groups, "mail",
 			 mail_of(engine));
 }

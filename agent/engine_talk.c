@@ -217,7 +217,8 @@ void engine_on_message(void *ctx, uint16_t type, const uint8_t *payload, size_t 
 		good = take_handed_over(engine, &in);
 		break;
 	case RUNNER_MSG_START:
-		good = engine_begin(engine);
+		engine->agent_began_us = wire_get_u64(&in);
+		good = wire_reader_done(&in) && engine_begin(engine);
 		break;
 	case RUNNER_MSG_CHECK_DONE:
 		good = take_check_done(engine, &in);

@@ -15,8 +15,9 @@ static uint64_t take_deadline_us(const struct vrrp_fsm *fsm)
 /* When its time to take over has come, or will have. */
 static uint64_t take_over_us(const struct vrrp_fsm *fsm)
 {
-	const uint64_t deadline_us =
+	const uint64_t due_us =
 		min_us(later(fsm->down_base_us, own_skew_us(fsm)), take_deadline_us(fsm));
+	const uint64_t deadline_us = max_us(due_us, fsm->quiet_until_us);
 
 	/* A node that does not know its own health leaves an address that nobody holds to the
 	 * others for a while, but not for ever (A15). */
@@ -57,7 +58,7 @@ void vrrp_fsm_judge_master(struct vrrp_fsm *fsm, int node, uint64_t arrival_us, 
 	const struct vrrp_peer *peer = &fsm->peers[node];
 	const uint8_t priority = peer->priority;
 	const bool sick = priority < fsm->conf.nodes[node].priority;
-	const bool may = !fsm->undetermined && !mute(fsm);
+	const bool may = !fsm->undetermined && !mute(fsm) && !quiet(fsm);
 
 	fsm->master = node;
 	fsm->master_left = false;
@@ -216,7 +217,7 @@ void vrrp_fsm_step_backup(struct vrrp_fsm *fsm, const struct vrrp_event *ev,
 	case VRRP_EV_HEALTH:
 		was_undetermined = fsm->undetermined;
 		vrrp_fsm_note_health(fsm, ev);
-		if (was_undetermined && !fsm->undetermined && owner(fsm))
+		if (was_undetermined && !fsm->undetermined && owner(fsm) && !quiet(fsm))
 			vrrp_fsm_become_master(fsm, out, VRRP_CAUSE_OWNER, -1);
 		else
 			judge_again(fsm);

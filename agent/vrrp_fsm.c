@@ -210,14 +210,18 @@ void vrrp_fsm_become_fault(struct vrrp_fsm *fsm, struct vrrp_actions *out, enum 
 /* From INIT, and from FAULT once its reason is gone. RFC 9568 section 6.4.1. */
 static void begin(struct vrrp_fsm *fsm, struct vrrp_actions *out, enum vrrp_cause cause)
 {
+	/* In a start-up delay the network may not carry anything yet: silence counts from its end,
+	 * and for the owner not at all. */
+	const uint64_t from_us = max_us(fsm->now_us, fsm->quiet_until_us);
+	const uint64_t wait_us =
+		owner(fsm) && quiet(fsm) ? 0 : patience_us(fsm, fsm->conf.advert_int_us);
+
 	if (!fsm->link_up)
 		vrrp_fsm_become_fault(fsm, out, VRRP_CAUSE_LINK_DOWN, VRRP_NEVER_US);
-	else if (owner(fsm) && !fsm->undetermined)
+	else if (owner(fsm) && !fsm->undetermined && !quiet(fsm))
 		vrrp_fsm_become_master(fsm, out, VRRP_CAUSE_OWNER, -1);
 	else
-		vrrp_fsm_become_backup(
-			fsm, out, cause, -1,
-			later(fsm->now_us, patience_us(fsm, fsm->conf.advert_int_us)));
+		vrrp_fsm_become_backup(fsm, out, cause, -1, later(from_us, wait_us));
 }
 
 /* ---- events that several states treat alike ---- */
@@ -299,6 +303,7 @@ static void step_init(struct vrrp_fsm *fsm, const struct vrrp_event *ev, struct 
 {
 	switch (ev->type) {
 	case VRRP_EV_START:
+		fsm->quiet_until_us = ev->u.start.quiet_until_us;
 		fsm->undetermined_until_us = later(fsm->now_us, fsm->conf.undetermined_wait_us);
 		begin(fsm, out, VRRP_CAUSE_START);
 		break;

@@ -139,7 +139,7 @@ struct vrrp_conf {
 enum vrrp_event_type {
 	VRRP_EV_LINK,	/* link */
 	VRRP_EV_HEALTH, /* health: rank of this node, at the start and whenever it changes */
-	VRRP_EV_START,
+	VRRP_EV_START,	/* start */
 	VRRP_EV_RESUME, /* resume: instead of START; the addresses are still there */
 	VRRP_EV_ADVERT, /* advert: a usable one */
 	VRRP_EV_TIMER,
@@ -164,6 +164,9 @@ struct vrrp_event {
 	enum vrrp_event_type type;
 	uint64_t now_us;
 	union {
+		struct {
+			uint64_t quiet_until_us; /* start-up delay: until then it listens only */
+		} start;
 		struct {
 			bool up;
 		} link;
@@ -285,6 +288,7 @@ struct vrrp_fsm {
 	bool link_up;
 	bool undetermined;
 	uint64_t undetermined_until_us;
+	uint64_t quiet_until_us; /* start-up delay: takes over from nobody before that */
 	uint8_t rank;	  /* by the checks */
 	uint8_t priority; /* effective: the rank, unless in maintenance */
 	bool maintenance;

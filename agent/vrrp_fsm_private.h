@@ -47,6 +47,12 @@ static inline bool owner(const struct vrrp_fsm *fsm)
 	return fsm->priority == VRRP_PRIORITY_OWNER && !fsm->handed_over;
 }
 
+/* In the start-up delay: it obeys whoever is heard, and takes over from nobody (A32). */
+static inline bool quiet(const struct vrrp_fsm *fsm)
+{
+	return fsm->now_us < fsm->quiet_until_us;
+}
+
 /* May it take from a healthy holder of lower priority? */
 static inline bool may_preempt(const struct vrrp_fsm *fsm)
 {

@@ -144,6 +144,7 @@ static void read_top(const struct conf_scope *top, struct conf *conf)
 					    "smtp_connect_timeout",
 					    "smtp_alert",
 					    "no_email_faults",
+					    "vrrp_startup_delay",
 					    NULL};
 	static const struct conf_hint hints[] = {
 		{"global_defs", "there is no such block here; its settings stand at the top level"},
@@ -177,6 +178,7 @@ static void read_top(const struct conf_scope *top, struct conf *conf)
 	read_nodes(top, conf, link_port);
 	conf_read_checks(top, conf);
 	conf_read_mail(top, conf);
+	conf_read_defaults(top, conf);
 	conf_read_vrrps(top, conf);
 	conf_read_groups(top, conf);
 	conf_mail_rules(top, conf);

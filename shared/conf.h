@@ -247,6 +247,7 @@ struct conf {
 	int vrrps_count;
 	struct conf_group *groups;
 	int groups_count;
+	uint64_t startup_delay_us; /* no take-over before, from the agent's start */
 	struct conf_mail mail;
 	struct conf_mirror *mirrors;
 	int mirrors_count;

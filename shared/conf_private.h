@@ -137,6 +137,8 @@ void conf_read_routes(const struct conf_scope *scope, const struct conf *conf,
 		      struct conf_vrrp *vrrp);
 void conf_route_release(struct conf_route *route);
 void conf_vip_release(struct conf_vip *vip);
+/* Before the vrrp entries: what holds for all of them. */
+void conf_read_defaults(const struct conf_scope *top, struct conf *conf);
 /* Before the vrrp entries; the rules after them. */
 void conf_read_mail(const struct conf_scope *top, struct conf *conf);
 void conf_mail_rules(const struct conf_scope *top, const struct conf *conf);

@@ -61,6 +61,7 @@ static void set_up(uint64_t seed)
 	conf->undetermined_wait_us = 1 + below(4000000);
 	conf->garp_master_delay_us = chance(80) ? 1000000 : 0;
 	conf->garp_master_refresh_us = chance(80) ? 5000000 : 0;
+	world.startup_delay_us = chance(15) ? below(10 * interval_us) : 0;
 	conf->nodes_count = world.count;
 	six = conf->version == 3 && chance(30);
 	world.verdict = chance(80)   ? VRRP_OK
@@ -318,6 +319,7 @@ static void check_calm(void)
 		if (take_overs != before || find_holder() != holder || world.gap_max_us)
 			oracle_fail("A30", "a take-over that nothing called for");
 	}
+	run(world.now_us + world.startup_delay_us); /* of who has come back */
 }
 
 static int running_but(int index)
@@ -351,7 +353,8 @@ static void schedule(uint64_t seed)
 	run(world.now_us + 3 * interval_us); /* what was under way when the repair was made */
 	world.healed = true;
 	world.both_since_us = NEVER;
-	quiet_us = 6 * down_us + world.conf.preempt_delay_us + 2 * world.conf.undetermined_wait_us;
+	quiet_us = 6 * down_us + world.conf.preempt_delay_us + 2 * world.conf.undetermined_wait_us +
+		   world.startup_delay_us;
 	if (world.any_mute)
 		quiet_us += VRRP_MUTE_FORGET_US + 2 * down_us;
 	if (world.any_hold_failed)

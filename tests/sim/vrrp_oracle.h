@@ -42,6 +42,7 @@ struct oracle {
 	int successor;
 	uint64_t successor_us; /* first advert in LEAVING; 0: none */
 	uint64_t undetermined_until_us;
+	uint64_t quiet_until_us; /* the start-up delay */
 	bool undetermined;
 	bool handed_over;
 	bool returns; /* from LEAVING */
@@ -162,6 +163,8 @@ static inline void oracle_take_over(const struct oracle *o, const struct vrrp_fs
 		oracle_fail("A15", "took from somebody without knowing its own health");
 	if (o->undetermined && now < o->undetermined_until_us)
 		oracle_fail("A15", "did not wait for its checks");
+	if (now < o->quiet_until_us)
+		oracle_fail("A32", "took over in its start-up delay");
 }
 
 static inline void oracle_send(struct oracle *o, const struct vrrp_fsm *fsm,
@@ -323,6 +326,8 @@ static inline void oracle_before(struct oracle *o, const struct vrrp_fsm *fsm,
 		o->begun = true;
 	if (ev->type == VRRP_EV_START || ev->type == VRRP_EV_RESUME)
 		o->undetermined_until_us = ev->now_us + fsm->conf.undetermined_wait_us;
+	if (ev->type == VRRP_EV_START)
+		o->quiet_until_us = ev->u.start.quiet_until_us;
 	if (ev->type == VRRP_EV_STOP)
 		o->returns = false;
 	if (ev->type == VRRP_EV_HANDOVER && ev->u.handover.lift)

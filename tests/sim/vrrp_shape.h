@@ -283,6 +283,9 @@ static inline const char *vrrp_shape_knows(const struct vrrp_fsm *a, const struc
 		until_us = ev->now_us + b->conf.undetermined_wait_us;
 	if (b->undetermined_until_us != until_us)
 		return "waits for its checks for another time";
+	if (b->quiet_until_us !=
+	    (ev->type == VRRP_EV_START ? ev->u.start.quiet_until_us : a->quiet_until_us))
+		return "has forgotten its start-up delay, or made one up";
 	if (b->undetermined !=
 	    (ev->type == VRRP_EV_HEALTH ? ev->u.health.undetermined : a->undetermined))
 		return "does not know whether its checks have reported";

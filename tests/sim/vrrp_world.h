@@ -98,6 +98,7 @@ struct world {
 	uint64_t slow_us; /* so much later, at most */
 	uint64_t last_at_us[NODES_MAX][NODES_MAX];
 	int loss_percent;
+	uint64_t startup_delay_us; /* of whoever starts, and does not resume */
 	uint64_t delay_max_us;
 	bool healed;
 	bool any_mute, any_hold_failed;
@@ -444,8 +445,12 @@ static inline void start(int index)
 									  conf.advert_int_us);
 		return;
 	}
-	ev.u.resume.last_advert_us = node->last_advert_us;
-	ev.u.resume.priority = node->fsm.priority ? node->fsm.priority : node->priority;
+	if (node->resume) {
+		ev.u.resume.last_advert_us = node->last_advert_us;
+		ev.u.resume.priority = node->fsm.priority ? node->fsm.priority : node->priority;
+	} else if (world.startup_delay_us) {
+		ev.u.start.quiet_until_us = local_us(node) + world.startup_delay_us;
+	}
 	vrrp_fsm_init(&node->fsm, &conf);
 	oracle_init(&node->oracle, &node->fsm, node->held);
 	node->fsm.now_us = 0;

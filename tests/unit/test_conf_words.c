@@ -46,10 +46,24 @@ static void three_adverts_may_be_missing_unless_the_file_says_otherwise(void **s
 		    "then\n");
 }
 
+static void the_start_up_delay_is_one_for_all(void **state)
+{
+	struct conf *c = parse_good(HEAD "vrrp_startup_delay = 2.5;\n" VRRP(""), NULL);
+
+	(void)state;
+	assert_int_equal(c->startup_delay_us, 2500000);
+	conf_free(c);
+	expect_said(HEAD "vrrp_startup_delay = \"2h\";\n" VRRP(""),
+		    "f:4: vrrp_startup_delay: \"2h\" is out of range; 0s to 1h are possible\n");
+	expect_said(HEAD "startup_delay = 1;\n" VRRP(""),
+		    "f:4: startup_delay: unknown setting; did you mean vrrp_startup_delay?\n");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(three_adverts_may_be_missing_unless_the_file_says_otherwise),
+		cmocka_unit_test(the_start_up_delay_is_one_for_all),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -71,6 +71,79 @@ static void the_others_wait_is_that_of_the_quickest_peer(void **state)
 
 /* ---- start ---- */
 
+static void begin_quiet_until(uint64_t us)
+{
+	vrrp_fsm_init(&fsm, &conf);
+	link_is(true, T0);
+	step((struct vrrp_event){.type = VRRP_EV_START, .u.start.quiet_until_us = us}, T0);
+}
+
+static void silence_counts_from_the_end_of_the_start_up_delay(void **state)
+{
+	(void)state;
+	configure_three();
+	begin_quiet_until(T0 + 10 * SECOND);
+	expect_did("TBACKUP/start");
+	expect_deadline(T0 + 13609375);
+	timer(T0 + 13609374);
+	expect_did("");
+	timer(T0 + 13609375);
+	expect_did("S100 H A TMASTER/master-down");
+}
+
+static void in_the_start_up_delay_nothing_makes_it_take_over(void **state)
+{
+	const uint64_t end_us = T0 + 10 * SECOND;
+
+	(void)state;
+	configure_three();
+	begin_quiet_until(end_us);
+	/* Lower, sick, and gone: each of them a reason at another time. */
+	hear(1, 90, T0 + SECOND);
+	hear(1, 50, T0 + 2 * SECOND);
+	hear(1, 0, T0 + 3 * SECOND);
+	expect_deadline(end_us);
+	link_is(false, T0 + 4 * SECOND);
+	link_is(true, T0 + 5 * SECOND);
+	expect_did("TBACKUP/link-up");
+	expect_deadline(end_us + 3609375);
+	hear(1, 0, T0 + 6 * SECOND);
+	timer(end_us - 1);
+	expect_did("");
+	timer(end_us);
+	expect_did("S100 H A TMASTER/master-left");
+}
+
+static void the_owner_holds_its_addresses_as_the_start_up_delay_ends(void **state)
+{
+	(void)state;
+	configure_three();
+	conf.nodes[0].priority = 255;
+	begin_quiet_until(T0 + 10 * SECOND);
+	health_is(255, true, T0 + SECOND);
+	health_is(255, false, T0 + 2 * SECOND);
+	expect_did("");
+	expect_deadline(T0 + 10 * SECOND + 3906);
+	begin_quiet_until(T0);
+	expect_did("S255 H A TMASTER/owner");
+}
+
+static void a_master_that_is_heard_in_the_start_up_delay_is_judged_after_it(void **state)
+{
+	const uint64_t end_us = T0 + 10 * SECOND;
+
+	(void)state;
+	configure_three();
+	begin_quiet_until(end_us);
+	for (uint64_t us = T0; us < end_us; us += SECOND)
+		hear(1, 50, us);
+	expect_deadline(end_us + 3609375);
+	hear(1, 50, end_us);
+	expect_deadline(end_us + 609375);
+	timer(end_us + 609375);
+	expect_did("S100 H A TMASTER/sick-holder");
+}
+
 static void start_goes_to_backup_and_waits_master_down(void **state)
 {
 	(void)state;
@@ -243,6 +316,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(skew_and_master_down_are_the_rfcs),
+		cmocka_unit_test(silence_counts_from_the_end_of_the_start_up_delay),
+		cmocka_unit_test(in_the_start_up_delay_nothing_makes_it_take_over),
+		cmocka_unit_test(the_owner_holds_its_addresses_as_the_start_up_delay_ends),
+		cmocka_unit_test(a_master_that_is_heard_in_the_start_up_delay_is_judged_after_it),
 		cmocka_unit_test(down_timer_adverts_take_the_place_of_three),
 		cmocka_unit_test(the_others_wait_is_that_of_the_quickest_peer),
 		cmocka_unit_test(start_goes_to_backup_and_waits_master_down),

@@ -4,8 +4,10 @@ import json
 import re
 import signal
 
+from adverts import advert_v2, send
 from lab import Failure, Lab, Probe, check, figure, kill, now_us, test, wait_for
-from pairs import VIP, router, start_pair, tandem_conf, wait_state
+from pairs import (MIRROR, NGINX_CHECK, VIP, router, start_pair, tandem_conf, wait_in_step,
+                   wait_refused, wait_state)
 
 
 def ask(node, *words, status=0):
@@ -110,10 +112,27 @@ def maintenance_survives_a_restart_and_a_node_in_it_is_better_than_none():
 def metrics_have_the_form_that_monitoring_reads():
     with Lab() as lab:
         web1, web2 = lab.nodes
-        start_pair(lab, tandem_conf(lab, [router(advert_int=0.1)]))
+        keys = {node.name: node.keygen() for node in lab.nodes}
+        start_pair(lab, tandem_conf(
+            lab, [router(advert_int=0.1, track='[ "nginx", "port" ]')], MIRROR, keys=keys, checks=[
+                NGINX_CHECK, '{ name = "port"; tcp = "127.0.0.1:80"; interval = 0.2; }']),
+            syncds=True)
         lab.wait_holder("web1", VIP)
         wait_state(web2, "BACKUP")
-        lines = ask(web1, "metrics").splitlines()
+        wait_in_step(lab)
+        send(web2, web1.address, advert_v2(priority=50))
+        wait_refused(web1, "other-version")
+        # Prometheus' own opinion of all that there is to say.
+        for node in lab.nodes:
+            text = ask(node, "metrics")
+            check("tandem_mirror_state{" in text and "tandem_check_state{" in text, text)
+            said = node.run("promtool", "check", "metrics", stdin=text, check_status=False)
+            check(said.returncode == 0 and not said.stdout + said.stderr,
+                  f"promtool: {said.stdout}{said.stderr}")
+        text = ask(web1, "metrics")
+        check("tandem_vrrp_adverts_refused_total{" in text, text)
+        figure(f"{sum(not line.startswith('#') for line in text.splitlines())} samples")
+        lines = text.splitlines()
         check(lines[-1] == "# EOF", f"it ends with {lines[-1]!r}")
         helped, name, seen = set(), None, set()
         for line in lines[:-1]:

@@ -14,9 +14,11 @@
 
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 #define ICMPV6 58
+#define NEIGHBOR_SOLICIT 135
 #define NEIGHBOR_ADVERT 136
 #define FLAG_ROUTER 0x80
 #define FLAG_OVERRIDE 0x20
+#define OPTION_SOURCE_MAC 1
 #define OPTION_TARGET_MAC 2
 
 struct ethernet {
@@ -34,7 +36,8 @@ struct arp_packet {
 	uint8_t target_mac[6], target_ip[4];
 } __attribute__((packed));
 
-/* A neighbour advertisement (RFC 4861 section 4.4) with its one option, in IPv6. */
+/* A neighbour advertisement (RFC 4861 section 4.4) with its one option, in IPv6; a solicitation
+ * (section 4.3) has the same form, and no flags. */
 struct na_packet {
 	struct ethernet ethernet;
 	uint8_t version_class_flow[4];
@@ -153,6 +156,63 @@ int announce_send(int fd, int ifindex, const uint8_t mac[6], const struct ip_add
 	}
 }
 
+static int ask_arp(int fd, int ifindex, const uint8_t mac[6], const struct ip_addr *addr)
+{
+	struct arp_packet packet = {
+		.ethernet = {.destination = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
+			     .type = htons(ETH_P_ARP)},
+		.hardware_type = htons(ARPHRD_ETHER),
+		.protocol_type = htons(ETH_P_IP),
+		.hardware_size = 6,
+		.protocol_size = 4,
+		.operation = htons(ARPOP_REQUEST),
+	};
+
+	memcpy(packet.ethernet.source, mac, sizeof packet.ethernet.source);
+	memcpy(packet.sender_mac, mac, sizeof packet.sender_mac);
+	memcpy(packet.target_ip, addr->bytes, sizeof packet.target_ip);
+	return put_on_wire(fd, ifindex, ETH_P_ARP, &packet, sizeof packet);
+}
+
+/* To the solicited-node group of the address (RFC 4291 section 2.7.1), which its holder is in. */
+static int ask_ns(int fd, int ifindex, const uint8_t mac[6], const struct ip_addr *source,
+		  const struct ip_addr *addr)
+{
+	struct na_packet packet = {
+		.ethernet = {.destination = {0x33, 0x33, 0xff}, .type = htons(ETH_P_IPV6)},
+		.version_class_flow = {0x60},
+		.payload_size = htons(NA_ICMP_BYTES),
+		.next_header = ICMPV6,
+		.hop_limit = 255,
+		.destination = {0xff, 0x02, [11] = 1, [12] = 0xff},
+		.type = NEIGHBOR_SOLICIT,
+		.option = OPTION_SOURCE_MAC,
+		.option_words = 1,
+	};
+
+	memcpy(packet.ethernet.destination + 3, addr->bytes + 13, 3);
+	memcpy(packet.ethernet.source, mac, sizeof packet.ethernet.source);
+	memcpy(packet.source, source->bytes, sizeof packet.source);
+	memcpy(packet.destination + 13, addr->bytes + 13, 3);
+	memcpy(packet.target, addr->bytes, sizeof packet.target);
+	memcpy(packet.mac, mac, sizeof packet.mac);
+	packet.checksum = checksum_of(&packet);
+	return put_on_wire(fd, ifindex, ETH_P_IPV6, &packet, sizeof packet);
+}
+
+int announce_ask(int fd, int ifindex, const uint8_t mac[6], const struct ip_addr *source,
+		 const struct ip_addr *addr)
+{
+	switch (addr->family) {
+	case IP_V4:
+		return ask_arp(fd, ifindex, mac, addr);
+	case IP_V6:
+		return ask_ns(fd, ifindex, mac, source, addr);
+	default:
+		return -EAFNOSUPPORT;
+	}
+}
+
 int announce_listen(int ifindex, enum ip_family family, int *ret_fd)
 {
 	struct sockaddr_ll at = {
@@ -201,6 +261,49 @@ int announce_hear(int fd, enum ip_family family, bool hear)
 	return 0;
 }
 
+/* Of an IPv6 address the last word is looked at here, and all of it by whoever receives. */
+static uint32_t word_of(const struct ip_addr *addr)
+{
+	const uint8_t *at = addr->bytes + ip_size(addr) - 4;
+
+	return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+}
+
+int announce_hear_of(int fd, enum ip_family family, const struct ip_addr *addrs, int count)
+{
+	struct sock_filter rows[2 * ANNOUNCE_HEAR_MAX + 8];
+	struct sock_fprog program = {.filter = rows};
+	const bool six = family == IP_V6;
+
+	if (count > ANNOUNCE_HEAR_MAX)
+		return announce_hear(fd, family, true);
+	if (six) {
+		const struct sock_filter adverts[] = {
+			BPF_STMT(BPF_LD | BPF_B | BPF_ABS, offsetof(struct na_packet, next_header)),
+			BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ICMPV6, 1, 0),
+			BPF_STMT(BPF_RET | BPF_K, 0),
+			BPF_STMT(BPF_LD | BPF_B | BPF_ABS, NA_ICMP_AT),
+			BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, NEIGHBOR_ADVERT, 1, 0),
+			BPF_STMT(BPF_RET | BPF_K, 0),
+		};
+
+		memcpy(rows, adverts, sizeof adverts);
+		program.len = COUNT_OF(adverts);
+	}
+	rows[program.len++] = (struct sock_filter)BPF_STMT(
+		BPF_LD | BPF_W | BPF_ABS, six ? offsetof(struct na_packet, target) + 12
+					      : offsetof(struct arp_packet, sender_ip));
+	for (int i = 0; i < count; i++) {
+		rows[program.len++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K,
+								   word_of(&addrs[i]), 0, 1);
+		rows[program.len++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, 0xffff);
+	}
+	rows[program.len++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, 0);
+	if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program))
+		return -errno;
+	return 0;
+}
+
 static bool read_arp(const struct arp_packet *packet, const uint8_t own_mac[6],
 		     struct ip_addr *ret_addr)
 {
@@ -231,7 +334,7 @@ static bool read_na(const struct na_packet *packet, const uint8_t own_mac[6],
 	return true;
 }
 
-int announce_receive(int fd, const uint8_t own_mac[6], struct ip_addr *ret_addr)
+int announce_receive(int fd, const uint8_t own_mac[6], struct ip_addr *ret_addr, uint8_t ret_mac[6])
 {
 	union {
 		struct ethernet ethernet;
@@ -257,5 +360,7 @@ int announce_receive(int fd, const uint8_t own_mac[6], struct ip_addr *ret_addr)
 	if (!good)
 		return -EBADMSG;
 	*ret_addr = addr;
+	if (ret_mac)
+		memcpy(ret_mac, addr.family == IP_V4 ? packet.arp.sender_mac : packet.na.mac, 6);
 	return 0;
 }

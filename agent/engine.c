@@ -144,6 +144,7 @@ static void on_second(void *ctx)
 		if (report)
 			engine_packets_report(router);
 	}
+	engine_rivals_second(engine);
 	if (report)
 		engine->reported_us = now_us;
 	renew_ctl(engine);
@@ -218,8 +219,10 @@ static void on_link(void *ctx, const struct netmon_link *link, bool gone)
 	struct engine *engine = ctx;
 
 	log_debug("interface %s: %s", link->name, gone ? "gone" : link->up ? "up" : "down");
-	if (gone)
+	if (gone) {
 		engine_vips_forget(engine, link->ifindex);
+		engine_rivals_forget(engine, link->ifindex);
+	}
 	engine->look_due = true;
 	engine_soon(engine);
 }
@@ -377,6 +380,7 @@ void engine_apply(struct engine *engine)
 	engine->applying = false;
 	if (!error)
 		error = apply_routers(engine);
+	engine_rivals_refit(engine);
 	log_set_level(engine->snapshot->conf.conf->log_level);
 	if (error) {
 		/* The runner starts another engine with this same snapshot. */
@@ -479,6 +483,7 @@ static void release(struct engine *engine)
 		engine_check_free(check);
 	}
 	engine_vips_forget(engine, 0);
+	engine_rivals_forget(engine, 0);
 	ctl_server_free(engine->ctl);
 	close(engine->listen_fd);
 	netmon_free(engine->netmon);

@@ -8,6 +8,7 @@
  *   engine_packets.c its socket: what comes in, what goes out
  *   engine_routes.c  its routes
  *   engine_vips.c    its addresses, and the wire on which they are announced
+ *   engine_rivals.c  who else has its addresses
  *   engine_check.c   one check: its life, pid files, scripts, interfaces, other routers
  *   engine_group.c   routers that move together
  *   engine_named.c   a check's processes by their name
@@ -65,6 +66,16 @@ struct engine_listener {
 	int watchers;
 };
 
+/* Somebody else says that he has one of a router's addresses. */
+#define ENGINE_RIVALS_MAX 8
+struct engine_rival {
+	struct ip_addr addr;
+	uint8_t mac[6];
+	bool held; /* by us as well, when it was heard last; otherwise we were about to take it */
+	uint64_t count, last_us;
+	uint64_t told_us; /* in the log; 0: not yet */
+};
+
 struct engine_hook {
 	bool known;
 	char name[32], state[16], outcome[160];
@@ -107,6 +118,10 @@ struct engine_router {
 	uint64_t renewed_us;
 	bool routes_held; /* the routes were put in, since the addresses are held */
 	struct engine_listener *watches[ENGINE_EARS_MAX]; /* NULL: not watching */
+	struct engine_rival rivals[ENGINE_RIVALS_MAX];
+	int rivals_count;
+	uint64_t asked_us; /* when the wire was asked for them */
+	int asks;	   /* of the present series */
 
 	/* What befell while actions were carried out; told to the core after them. */
 	bool stepping, send_failed, hold_failed, address_lost, announced;
@@ -207,6 +222,7 @@ struct engine {
 	struct engine_router *routers;
 	struct engine_check *checks;
 	struct engine_listener *listeners;
+	struct engine_ear *ears;
 	struct engine_group groups[CONF_GROUPS_MAX]; /* as in the last snapshot */
 	uint32_t next_router_id, next_run, next_request;
 	struct loop_timer *beat_timer, *second_timer;
@@ -300,6 +316,16 @@ void engine_vips_forget(struct engine *engine, int ifindex);
 void engine_vips_renew(struct engine_router *router); /* once a second */
 void engine_vips_adopt(struct engine_router *router, const struct agent_record *record);
 void engine_vips_gone(struct engine_router *router, const struct netmon_address *address);
+
+/* engine_rivals.c */
+/* When engine_rivals_ask() is due, or VRRP_NEVER_US. */
+uint64_t engine_rivals_due_us(const struct engine_router *router);
+void engine_rivals_ask(struct engine_router *router);
+void engine_rivals_refit(struct engine *engine);  /* the routers are others now */
+void engine_rivals_second(struct engine *engine); /* once a second */
+/* The interface has gone. 0: all of them, at the end. */
+void engine_rivals_forget(struct engine *engine, int ifindex);
+json_t *engine_rivals_status(const struct engine_router *router);
 
 /* engine_group.c */
 /* The snapshot is another one now. */

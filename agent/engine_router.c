@@ -345,6 +345,16 @@ static bool next_failure(struct engine_router *router, struct vrrp_event *ret_ev
 	return true;
 }
 
+static void set_timer(struct engine_router *router)
+{
+	const uint64_t deadline_us = vrrp_fsm_deadline(&router->fsm);
+	const uint64_t ask_us = engine_rivals_due_us(router);
+
+	loop_timer_set(router->timer, router->stopped	     ? LOOP_NEVER_US
+				      : ask_us < deadline_us ? ask_us
+							     : deadline_us);
+}
+
 void engine_router_step(struct engine_router *router, const struct vrrp_event *ev)
 {
 	struct vrrp_event failure;
@@ -357,8 +367,7 @@ void engine_router_step(struct engine_router *router, const struct vrrp_event *e
 	for (int i = 0; i < FAILURES_MAX && !router->stopped && next_failure(router, &failure); i++)
 		step_once(router, &failure);
 	router->stepping = false;
-	loop_timer_set(router->timer,
-		       router->stopped ? LOOP_NEVER_US : vrrp_fsm_deadline(&router->fsm));
+	set_timer(router);
 	if (router->record_due)
 		send_record(router);
 	engine_group_judge(router);
@@ -370,10 +379,12 @@ static void on_timer(void *ctx)
 
 	/* Invariant A6: what is queued is heard before a deadline fires. */
 	engine_packets_drain(router);
+	if (engine_rivals_due_us(router) <= now_us(router))
+		engine_rivals_ask(router);
 	if (vrrp_fsm_deadline(&router->fsm) <= now_us(router))
 		engine_router_event(router, VRRP_EV_TIMER);
 	else
-		loop_timer_set(router->timer, vrrp_fsm_deadline(&router->fsm));
+		set_timer(router);
 }
 
 void engine_router_event(struct engine_router *router, enum vrrp_event_type type)

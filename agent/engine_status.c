@@ -187,6 +187,7 @@ static json_t *instance(const struct engine_router *router)
 	json_object_set_new(object, "master", master_of(router));
 	json_object_set_new(object, "peers", peers_of(router));
 	json_object_set_new(object, "refused", refused_of(router));
+	json_object_set_new(object, "in_use", engine_rivals_status(router));
 	json_object_set_new(object, "checks", checks_of(router));
 	json_object_set_new(object, "hook", engine_hook_status(router->engine, &router->hook));
 	json_object_set_new(object, "transitions",

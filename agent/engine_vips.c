@@ -291,7 +291,7 @@ static void on_announcement(void *ctx, int fd, uint32_t events)
 	memcpy(mac, link->mac, sizeof mac);
 	for (int i = 0; i < 256; i++) {
 		struct ip_addr addr;
-		int error = announce_receive(fd, mac, &addr);
+		int error = announce_receive(fd, mac, &addr, NULL);
 
 		if (error == -EBADMSG)
 			continue;
@@ -363,7 +363,7 @@ static int watch_one(struct engine_router *router, const struct engine_held *hel
 
 		memcpy(mac, link->mac, sizeof mac);
 		/* What an earlier watch left unread says nothing of this one. */
-		while ((error = announce_receive(listener->fd, mac, &old)) != -EAGAIN)
+		while ((error = announce_receive(listener->fd, mac, &old, NULL)) != -EAGAIN)
 			if (error && error != -EBADMSG)
 				break;
 		error = announce_hear(listener->fd, listener->family, true);

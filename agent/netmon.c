@@ -451,6 +451,28 @@ bool netmon_has_subnet(const struct netmon *nm, int ifindex, const struct ip_add
 	return false;
 }
 
+bool netmon_link_local(const struct netmon *nm, int ifindex, struct ip_addr *ret_addr)
+{
+	for (int i = 0; i < nm->addresses_count; i++) {
+		const struct ip_addr *addr = &nm->addresses[i].prefix.addr;
+
+		if (nm->addresses[i].ifindex != ifindex || addr->family != IP_V6 ||
+		    !ip_is_link_local(addr) || nm->addresses[i].protocol == ADDRESS_PROTOCOL)
+			continue;
+		*ret_addr = *addr;
+		return true;
+	}
+	return false;
+}
+
+bool netmon_is_own_mac(const struct netmon *nm, const uint8_t mac[6])
+{
+	for (int i = 0; i < nm->links_count; i++)
+		if (nm->links[i].has_mac && !memcmp(nm->links[i].mac, mac, 6))
+			return true;
+	return false;
+}
+
 bool netmon_own_address(const struct netmon *nm, int ifindex, struct ip_addr *ret_addr)
 {
 	for (int i = 0; i < nm->addresses_count; i++) {

@@ -64,6 +64,11 @@ bool netmon_has_subnet(const struct netmon *netmon, int ifindex, const struct ip
 /* The interface's first IPv4 address that carries no mark of ours, as a source for multicast. */
 bool netmon_own_address(const struct netmon *netmon, int ifindex, struct ip_addr *ret_addr);
 
+/* The interface's link-local address (IPv6). */
+bool netmon_link_local(const struct netmon *netmon, int ifindex, struct ip_addr *ret_addr);
+/* Does one of this host's interfaces have this hardware address? */
+bool netmon_is_own_mac(const struct netmon *netmon, const uint8_t mac[6]);
+
 /* Does this kernel keep IFA_PROTO, the mark by which an address is known as ours? */
 bool netmon_keeps_protocol(void);
 

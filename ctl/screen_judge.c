@@ -122,6 +122,33 @@ static void judge_refused(struct screen *screen, const char *name, const json_t 
 	}
 }
 
+/* The wire is asked every half a minute; what was not answered twice is over. */
+#define IN_USE_RECENT_US 75000000
+
+static void judge_in_use(struct screen *screen, const char *name, const json_t *instance)
+{
+	json_t *rival;
+	size_t i;
+	char age[32];
+
+	json_array_foreach (json_object_get(instance, "in_use"), i, rival) {
+		const char *address = ask_text(rival, "address", "?");
+		const char *mac = ask_text(rival, "mac", "?");
+		json_int_t us = ask_number(rival, "age_us");
+		bool held = json_is_true(json_object_get(rival, "held"));
+
+		if (held)
+			find(screen, us < IN_USE_RECENT_US ? VERB_FAILED : VERB_OK,
+			     "%s: %s is in use elsewhere: %s said so %s ago", name, address, mac,
+			     screen_age(us, age));
+		else
+			find(screen, VERB_OK,
+			     "%s: nobody was heard %s ago, and yet %s had %s; is VRRP (IP protocol "
+			     "112) let through?",
+			     name, screen_age(us, age), mac, address);
+	}
+}
+
 const char *screen_peer_state(const json_t *instance, const json_t *peer)
 {
 	const char *state = ask_text(peer, "state", "unknown");
@@ -179,6 +206,7 @@ static void judge_instance(struct screen *screen, const json_t *instance)
 			     "let through in both directions?",
 			     name, who(peer, "node", "address"));
 	judge_refused(screen, name, instance);
+	judge_in_use(screen, name, instance);
 	judge_hook(screen, name, json_object_get(instance, "hook"));
 }
 

@@ -2,6 +2,8 @@
 """The addresses themselves: what the kernel, a cable or an administrator does to them."""
 import json
 import re
+import socket
+from types import SimpleNamespace
 
 from lab import Capture, Lab, Probe, check, figure, test, wait_for
 from pairs import VIP, VIP2, VIP6, router, start_pair, tandem_conf, wait_state
@@ -18,6 +20,42 @@ def p18_an_address_that_somebody_removes_is_put_back():
         check(web1.instance()["state"] == "MASTER", "the state changed")
         log = next(r for r in web1.started if r.name == "agent")
         wait_for("the log says so", lambda: re.search("address|removed", log.text()))
+
+
+@test()
+def an_address_that_another_host_has_as_well_is_taken_and_named_with_its_hardware_address():
+    with Lab(nodes=("web1", "other")) as lab:
+        web1, other = lab.nodes
+        for host in lab.nodes:
+            host.use_ipv6()
+        other.ip(f"address add {VIP}/24 dev eth0", f"address add {VIP6}/64 dev eth0 nodad")
+        thief = json.loads(other.run("ip", "-j", "link", "show", "dev", "eth0"))[0]["address"]
+        text = tandem_conf(SimpleNamespace(nodes=[web1]), [router(priority={"web1": 100})])
+        web1.configure(text.replace(f'"{VIP}/24"', f'"{VIP}/24", "{VIP6}/64"'))
+        agent = web1.start_agent()
+
+        def named(held):
+            return {e["address"] for e in web1.instance().get("in_use", ())
+                    if e["mac"] == thief and e["held"] == held}
+
+        # Asked before it is taken, and again when it is held.
+        wait_for("both are found in use before", lambda: named(False) == {VIP, VIP6} or named(True))
+        check("nobody is heard, and" in agent.text(), "the log does not say it")
+        check(web1.instance()["state"] in ("BACKUP", "MASTER"), "it does not serve")
+        wait_for("both are found in use while it holds them", lambda: named(True) == {VIP, VIP6})
+        check(web1.has(VIP) and web1.instance()["state"] == "MASTER", "it let go")
+        done = web1.run("tandem", "status", check_status=False)
+        check(done.returncode == 2 and f"{VIP} is in use elsewhere: {thief}" in done.stdout,
+              f"exit {done.returncode}: {done.stdout}")
+        # A word of the thief is enough, without a question.
+        def heard():
+            return sum(e["count"] for e in web1.instance()["in_use"])
+
+        before = heard()
+        with other.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.bind((VIP, 0))
+            sender.sendto(b"", ("198.51.100.77", 9))  # who has .77? tell the address
+        wait_for("what it says is heard", lambda: heard() > before)
 
 
 @test()

@@ -348,6 +348,30 @@ static void refused_adverts_are_counted_under_their_reason(void **state)
 		"one (others)\n");
 }
 
+static void an_address_in_use_elsewhere_is_named_with_its_holder(void **state)
+{
+	(void)state;
+	expect(AGENT(INSTANCE("VI_1", "MASTER", "100", "false", "198.51.100.200/24", "",
+			      SELF_MASTER
+			      "'in_use':[{'address':'198.51.100.200','mac':'02:00:00:00:00:07',"
+			      "'held':true,'count':3,'age_us':12000000},"
+			      "{'address':'198.51.100.200','mac':'02:00:00:00:00:08',"
+			      "'held':true,'count':1,'age_us':80000000},"
+			      "{'address':'198.51.100.201','mac':'02:00:00:00:00:07',"
+			      "'held':false,'count':1,'age_us':600000000}],"),
+		     ""),
+	       NULL, VERB_FAILED,
+	       "edge: failed\n"
+	       "            web1 (this node)\n"
+	       "VI_1        MASTER  prio 100      198.51.100.200/24\n"
+	       "\n"
+	       "VI_1: 198.51.100.200 is in use elsewhere: 02:00:00:00:00:07 said so 12 s ago\n"
+	       "VI_1: 198.51.100.200 is in use elsewhere: 02:00:00:00:00:08 said so 80 s ago\n"
+	       "VI_1: nobody was heard 10 min ago, and yet 02:00:00:00:00:07 had 198.51.100.201; "
+	       "is VRRP (IP protocol 112) let through?\n"
+	       "tandem-syncd does not run here\n");
+}
+
 static void a_hook_that_failed_is_told_with_its_words_and_not_judged(void **state)
 {
 	(void)state;
@@ -511,6 +535,7 @@ int main(void)
 		cmocka_unit_test(each_trouble_of_an_instance_is_said),
 		cmocka_unit_test(the_last_advert_of_the_old_master_is_no_claim),
 		cmocka_unit_test(refused_adverts_are_counted_under_their_reason),
+		cmocka_unit_test(an_address_in_use_elsewhere_is_named_with_its_holder),
 		cmocka_unit_test(a_hook_that_failed_is_told_with_its_words_and_not_judged),
 		cmocka_unit_test(nonsense_from_a_daemon_does_no_harm),
 		cmocka_unit_test(a_daemon_that_the_file_needs_not_is_not_missed),

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 
 #include "shared/log.h"
 #include "shared/run.h"
@@ -131,11 +132,14 @@ static struct queue *queue_of(struct agent_hooks *hooks, const char *name)
 	return queue;
 }
 
+/* result: how it ended; NULL: it runs, or could not be started. */
 static void report(struct queue *queue, enum conf_hook hook, enum engine_hook_state state,
-		   const char *outcome, const char *output, bool ok)
+		   const char *outcome, const struct run_result *result, bool ok)
 {
+	const bool exited = result && !result->exec_errno && WIFEXITED(result->wait_status);
+
 	snprintf(queue->outcome, sizeof queue->outcome, "%s", outcome);
-	snprintf(queue->output, sizeof queue->output, "%s", output);
+	snprintf(queue->output, sizeof queue->output, "%s", result ? result->output : "");
 	queue->report = (struct agent_hook_report){
 		.router = queue->name,
 		.hook = hook_names[hook],
@@ -143,16 +147,20 @@ static void report(struct queue *queue, enum conf_hook hook, enum engine_hook_st
 		.outcome = queue->outcome,
 		.output = queue->output,
 		.ok = ok,
+		.exit = exited ? WEXITSTATUS(result->wait_status) : -1,
+		.took_us = result ? result->duration_us : 0,
 		.at_us = loop_now_us(queue->owner->loop),
 	};
 	queue->reported = true;
 	queue->owner->fn(queue->owner->ctx, &queue->report);
 }
 
-static void finish(struct queue *queue, const char *outcome, const char *output, bool ok)
+static void finish(struct queue *queue, const char *outcome, const struct run_result *result,
+		   bool ok)
 {
 	enum conf_hook hook = queue->running->hook;
 	enum engine_hook_state state = queue->running->state;
+	const char *output = result ? result->output : "";
 
 	if (ok)
 		log_info("%s: %s (%s): %s", queue->name, hook_names[hook], states[state].state,
@@ -163,7 +171,7 @@ static void finish(struct queue *queue, const char *outcome, const char *output,
 	/* Before it is told: who is told may ask whether all is done. */
 	queue->running = job_free(queue->running);
 	queue->owner->running--;
-	report(queue, hook, state, outcome, output, ok);
+	report(queue, hook, state, outcome, result, ok);
 }
 
 static void on_done(void *ctx, const struct run_result *result)
@@ -173,7 +181,7 @@ static void on_done(void *ctx, const struct run_result *result)
 
 	queue->run = NULL;
 	run_describe(result, text, sizeof text);
-	finish(queue, text, result->output, run_succeeded(result));
+	finish(queue, text, result, run_succeeded(result));
 	start_next(queue);
 	/* Others may have waited for a place. */
 	for (struct queue *other = queue->owner->queues; other; other = other->next)
@@ -224,14 +232,14 @@ static void start_next(struct queue *queue)
 		queue->owner->running++;
 		error = start(queue);
 		if (!error) {
-			report(queue, queue->running->hook, queue->running->state, "running", "",
+			report(queue, queue->running->hook, queue->running->state, "running", NULL,
 			       true);
 		} else {
 			char text[128];
 
 			snprintf(text, sizeof text, "cannot be started: %s",
 				 error == -ESRCH ? "its user does not exist" : strerror(-error));
-			finish(queue, text, "", false);
+			finish(queue, text, NULL, false);
 		}
 	}
 }

@@ -28,7 +28,9 @@ struct agent_hooks;
 struct agent_hook_report {
 	const char *router, *hook, *state, *outcome, *output;
 	bool ok;
-	uint64_t at_us; /* monotonic: when it started or ended */
+	int exit;	  /* its exit code; -1: it has none (yet) */
+	uint64_t took_us; /* while it runs 0 */
+	uint64_t at_us;	  /* monotonic: when it started or ended */
 };
 typedef void (*agent_hooks_report_fn)(void *ctx, const struct agent_hook_report *report);
 

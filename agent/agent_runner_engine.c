@@ -49,6 +49,8 @@ void agent_runner_on_hook(void *ctx, const struct agent_hook_report *report)
 	wire_put_string(&w, report->hook, strlen(report->hook));
 	wire_put_string(&w, report->state, strlen(report->state));
 	wire_put_u8(&w, report->ok);
+	wire_put_u16(&w, report->exit < 0 ? ENGINE_HOOK_NO_EXIT : (uint16_t)report->exit);
+	wire_put_u64(&w, report->took_us);
 	wire_put_u64(&w, report->at_us);
 	wire_put_string(&w, report->outcome, strlen(report->outcome));
 	wire_put_string(&w, report->output, strlen(report->output));

@@ -22,6 +22,7 @@
 #define BEAT_US_MAX 100000
 #define SECOND_US 1000000
 #define REPORT_US 60000000 /* refused adverts are logged so often */
+#define LATE_US 50000	   /* a timer that fires later than this is told of */
 #define PAUSE_US_MIN 50000 /* of the whole host: less is the clocks' own unrest */
 
 uint64_t engine_beat_us(const struct conf *conf)
@@ -72,6 +73,29 @@ void engine_tell_number(struct engine *engine, enum engine_msg type, uint32_t nu
 
 /* ---- beats ---- */
 
+void engine_timer_fires(struct engine *engine, uint64_t due_us)
+{
+	struct engine_late *late = &engine->late;
+	const uint64_t now_us = loop_now_us(engine->loop);
+	const uint64_t by_us = now_us > due_us ? now_us - due_us : 0;
+
+	if (by_us < LATE_US)
+		return;
+	late->count += late->last_us != now_us; /* one turn serves many */
+	if (late->last_us != now_us || by_us > late->by_us)
+		late->by_us = by_us;
+	late->last_us = now_us;
+	if (by_us >= late->worst_by_us) {
+		late->worst_by_us = by_us;
+		late->worst_us = now_us;
+	}
+	if (late->told_us && now_us - late->told_us < REPORT_US)
+		return;
+	late->told_us = now_us;
+	log_warn("timers fire %llu ms late: this process was not let run, or had too much to do",
+		 (unsigned long long)by_us / 1000);
+}
+
 /* Suspended, or paused with its container: CLOCK_MONOTONIC stood still meanwhile, and only the
  * clock that counts sleep too shows it. */
 static void notice_pause(struct engine *engine)
@@ -95,6 +119,8 @@ static void on_beat_timer(void *ctx)
 	struct wire_writer w;
 	unsigned count = 0;
 
+	if (engine->beat_due_us)
+		engine_timer_fires(engine, engine->beat_due_us);
 	notice_pause(engine);
 	engine_look(engine);
 	for (const struct engine_router *router = engine->routers; router; router = router->next)
@@ -109,8 +135,9 @@ static void on_beat_timer(void *ctx)
 		wire_put_u64(&w, router->fsm.sent_us);
 	}
 	engine_tell(engine, ENGINE_MSG_BEAT, &w, -1);
-	loop_timer_set(engine->beat_timer,
-		       loop_now_us(engine->loop) + engine_beat_us(engine->snapshot->conf.conf));
+	engine->beat_due_us =
+		loop_now_us(engine->loop) + engine_beat_us(engine->snapshot->conf.conf);
+	loop_timer_set(engine->beat_timer, engine->beat_due_us);
 }
 
 /* The server knows who may come from when it was made; a reload may have named another group. */

@@ -96,6 +96,7 @@ struct engine_check *engine_check_free(struct engine_check *check)
 		engine_probe_drop(check);
 	loop_timer_free(check->timer);
 	loop_timer_free(check->guard);
+	free(check->failed_words);
 	agent_snapshot_drop(check->snapshot);
 	free(check);
 	return NULL;
@@ -256,6 +257,17 @@ void engine_check_restarted(struct engine_check *check, bool good, const char *w
 	on_timer(check); /* did it help? */
 }
 
+/* A check that is well again says no more why it was not. */
+static void note_failure(struct engine_check *check)
+{
+	check->failures++;
+	check->failed_us = loop_now_us(check->engine->loop);
+	if (!check->failed_words)
+		check->failed_words = malloc(sizeof check->detail);
+	if (check->failed_words)
+		memcpy(check->failed_words, check->detail, sizeof check->detail);
+}
+
 static void take_result(struct engine_check *check, enum health_result what)
 {
 	struct engine *engine = check->engine;
@@ -278,6 +290,8 @@ void engine_check_result(struct engine_check *check, enum health_result what)
 {
 	uint64_t end_us;
 
+	if (what != HEALTH_OK)
+		note_failure(check);
 	/* The routers know before the restart is asked for: the address moves first. */
 	take_result(check, what);
 	restart_if_due(check);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Routers that move together: what group_fsm decides, carried out. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "agent/engine_private.h"
@@ -31,11 +32,16 @@ void engine_groups_apply(struct engine *engine)
 		struct engine_group *group = &engine->groups[i];
 
 		group_fsm_init(&group->fsm);
-		for (int j = 0; j < CONF_GROUPS_MAX; j++)
-			if (!strcmp(old[j].name, conf->groups[i].name))
-				*group = old[j];
+		for (int j = 0; j < CONF_GROUPS_MAX; j++) {
+			if (strcmp(old[j].name, conf->groups[i].name) != 0)
+				continue;
+			*group = old[j];
+			old[j].hook_failed = NULL;
+		}
 		snprintf(group->name, sizeof group->name, "%s", conf->groups[i].name);
 	}
+	for (int j = 0; j < CONF_GROUPS_MAX; j++)
+		free(old[j].hook_failed);
 }
 
 /* The router that runs for a member, unless it is on its way out. */
@@ -206,7 +212,9 @@ json_t *engine_group_status(const struct engine *engine, int place)
 
 	for (int i = 0; i < group->members_count; i++)
 		json_array_append_new(members, json_string(conf->vrrps[group->members[i]].name));
-	return json_pack("{s:s s:s s:o s:o}", "name", group->name, "state",
+	return json_pack("{s:s s:s s:o s:o s:o}", "name", group->name, "state",
 			 vrrp_fsm_state_name(engine->groups[place].fsm.state), "members", members,
-			 "hook", engine_hook_status(engine, &engine->groups[place].hook));
+			 "hook", engine_hook_status(engine, &engine->groups[place].hook),
+			 "hook_failed",
+			 engine_hook_status(engine, engine->groups[place].hook_failed));
 }

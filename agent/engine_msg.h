@@ -37,8 +37,8 @@ enum runner_msg {
 	RUNNER_MSG_HEALTH,	  /* string check name, u8 health */
 	RUNNER_MSG_START,	  /* u64 monotonic us: when the agent began */
 	RUNNER_MSG_CHECK_DONE,	 /* u32 run, u8 enum engine_check_outcome, string words */
-	RUNNER_MSG_HOOK_DONE,	 /* string router, string hook, string state, u8 ok, u64 ended us,
-				  * string words, string output */
+	RUNNER_MSG_HOOK_DONE,	 /* string router, string hook, string state, u8 ok, u16 exit code,
+				  * u64 us that it took, u64 ended us, string words, string output */
 	RUNNER_MSG_RELOAD_DONE,	 /* u32 request (0: a signal), u8 ok, string error
 				  * ("" if ok), string problems */
 	RUNNER_MSG_RESTART_DONE, /* u32 run, u8 ok, string words */
@@ -58,6 +58,8 @@ enum engine_hook_state {
 	ENGINE_HOOK_STOP,
 	ENGINE_HOOK_STATES
 };
+
+#define ENGINE_HOOK_NO_EXIT 0xffff /* it runs, was killed, or never started */
 
 enum engine_check_outcome {
 	ENGINE_CHECK_OK,

@@ -76,12 +76,17 @@ struct engine_rival {
 	uint64_t told_us; /* in the log; 0: not yet */
 };
 
+struct engine_alarm {
+	uint64_t count, last_us;
+};
+
 struct engine_hook {
 	bool known;
 	char name[32], state[16], outcome[160];
 	char output[ENGINE_OUTPUT_BYTES];
 	bool ok;
-	uint64_t at_us;
+	int exit; /* ENGINE_HOOK_NO_EXIT: none */
+	uint64_t took_us, at_us;
 };
 
 struct engine_router {
@@ -94,6 +99,7 @@ struct engine_router {
 	struct vrrp_fsm fsm;
 	struct vrrp_wire_conf wire;
 	struct loop_timer *timer;
+	uint64_t due_us; /* of the timer */
 
 	/* The interface and the socket. */
 	int ifindex; /* 0: there is none */
@@ -130,7 +136,8 @@ struct engine_router {
 	bool leaving; /* out of the configuration, or the agent stops */
 	bool moved;   /* it held the addresses when a handover was asked for */
 	bool stopped;
-	struct engine_hook hook;
+	struct engine_hook hook, *hook_failed; /* the last one; the last that failed, or NULL */
+	struct engine_alarm alarms[VRRP_ALARMS];
 };
 
 struct engine_check {
@@ -142,6 +149,9 @@ struct engine_check {
 	struct health_fsm health;
 	struct loop_timer *timer;
 	char detail[ENGINE_DETAIL_BYTES];
+	uint64_t failures;
+	uint64_t failed_us; /* the last one; 0: none */
+	char *failed_words; /* what it said; NULL: none */
 	/* script, http, tcp */
 	uint32_t run; /* 0: none */
 	/* http, tcp */
@@ -196,7 +206,15 @@ struct engine_group {
 	char name[CONF_NAME_BYTES_MAX + 1];
 	struct group_fsm fsm;
 	bool judging;
-	struct engine_hook hook;
+	struct engine_hook hook, *hook_failed;
+};
+
+/* Timers that fired late: starvation, of this process or of the whole host. */
+struct engine_late {
+	uint64_t count, last_us; /* turns of the loop; when the last one was */
+	uint64_t by_us;		 /* in it */
+	uint64_t worst_us, worst_by_us;
+	uint64_t told_us; /* in the log; 0: not yet */
 };
 
 struct engine_waiter {
@@ -228,6 +246,7 @@ struct engine {
 	struct loop_timer *beat_timer, *second_timer;
 	struct loop_timer *soon_timer; /* what must not happen within a step: see engine_soon() */
 	bool look_due;		       /* interfaces or addresses have changed */
+	uint64_t beat_due_us;	       /* 0: not yet */
 	uint64_t reported_us;
 	struct engine_waiter waiters[CTL_CLIENTS_MAX];
 	struct engine_move move;
@@ -239,6 +258,7 @@ struct engine {
 	bool left_said;
 	uint64_t started_us;	 /* this engine */
 	uint64_t agent_began_us; /* its first one */
+	struct engine_late late;
 	/* What an engine before this one left, until START. */
 	struct agent_record *records[ENGINE_ROUTERS_MAX];
 	int record_fds[ENGINE_ROUTERS_MAX];
@@ -267,6 +287,8 @@ bool engine_begin(struct engine *engine);
 /* engine->snapshot is another one now: makes what runs like it. */
 void engine_apply(struct engine *engine);
 void engine_leave(struct engine *engine);
+/* A timer that was due then fires now. */
+void engine_timer_fires(struct engine *engine, uint64_t due_us);
 
 /* engine_talk.c */
 void engine_on_message(void *ctx, uint16_t type, const uint8_t *payload, size_t size, int fd);
@@ -405,6 +427,7 @@ void engine_mail_connected(struct engine *engine);
 void engine_mail_done(struct engine *engine, bool good, const char *words);
 
 /* engine_status.c */
+/* NULL: none has run. */
 json_t *engine_hook_status(const struct engine *engine, const struct engine_hook *hook);
 json_t *engine_status(const struct engine *engine);
 

@@ -149,6 +149,7 @@ struct engine_router *engine_router_free(struct engine_router *router)
 		return NULL;
 	engine_packets_close(router);
 	engine_vips_unwatch(router);
+	free(router->hook_failed);
 	loop_timer_free(router->timer);
 	agent_snapshot_drop(router->snapshot);
 	free(router);
@@ -270,6 +271,8 @@ static void do_transition(struct engine_router *router, const struct vrrp_action
 
 static void do_alarm(struct engine_router *router, enum vrrp_alarm alarm)
 {
+	router->alarms[alarm].count++;
+	router->alarms[alarm].last_us = now_us(router);
 	if (alarm == VRRP_ALARM_SEND_FAILED)
 		log_warn("%s: %s (%s)", router->conf->name, vrrp_fsm_alarm_text(alarm),
 			 strerror(router->send_errno));
@@ -347,12 +350,15 @@ static bool next_failure(struct engine_router *router, struct vrrp_event *ret_ev
 
 static void set_timer(struct engine_router *router)
 {
-	const uint64_t deadline_us = vrrp_fsm_deadline(&router->fsm);
+	const uint64_t fsm_us = vrrp_fsm_deadline(&router->fsm);
 	const uint64_t ask_us = engine_rivals_due_us(router);
+	const uint64_t first_us = ask_us < fsm_us ? ask_us : fsm_us;
 
-	loop_timer_set(router->timer, router->stopped	     ? LOOP_NEVER_US
-				      : ask_us < deadline_us ? ask_us
-							     : deadline_us);
+	/* What should have been before now is not late for that. */
+	router->due_us = router->stopped	     ? LOOP_NEVER_US
+			 : first_us > now_us(router) ? first_us
+						     : now_us(router);
+	loop_timer_set(router->timer, router->due_us);
 }
 
 void engine_router_step(struct engine_router *router, const struct vrrp_event *ev)
@@ -377,6 +383,7 @@ static void on_timer(void *ctx)
 {
 	struct engine_router *router = ctx;
 
+	engine_timer_fires(router->engine, router->due_us);
 	/* Invariant A6: what is queued is heard before a deadline fires. */
 	engine_packets_drain(router);
 	if (engine_rivals_due_us(router) <= now_us(router))

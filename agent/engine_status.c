@@ -121,11 +121,16 @@ json_t *engine_hook_status(const struct engine *engine, const struct engine_hook
 {
 	json_t *object;
 
-	if (!hook->known)
+	if (!hook || !hook->known)
 		return json_null();
 	object = json_pack("{s:s s:s s:s s:b s:o}", "last", hook->name, "state", hook->state,
 			   "outcome", hook->outcome, "ok", hook->ok, "age_us",
 			   age(engine, hook->at_us));
+	json_object_set_new(object, "exit",
+			    hook->exit == ENGINE_HOOK_NO_EXIT ? json_null()
+							      : json_integer(hook->exit));
+	json_object_set_new(object, "took_us",
+			    hook->took_us ? json_integer((json_int_t)hook->took_us) : json_null());
 	json_object_set_new(object, "output", ctl_text(hook->output, strlen(hook->output)));
 	return object;
 }
@@ -140,6 +145,21 @@ static json_t *checks_of(const struct engine_router *router)
 		json_array_append_new(list,
 				      json_string(router->snapshot->conf.conf->checks[at].name));
 	}
+	return list;
+}
+
+static json_t *alarms_of(const struct engine_router *router)
+{
+	json_t *list = json_array();
+
+	for (int i = 0; i < VRRP_ALARMS; i++)
+		if (router->alarms[i].count)
+			json_array_append_new(
+				list, json_pack("{s:s s:s s:I s:o}", "alarm",
+						vrrp_fsm_alarm_name((enum vrrp_alarm)i), "text",
+						vrrp_fsm_alarm_text((enum vrrp_alarm)i), "count",
+						(json_int_t)router->alarms[i].count, "age_us",
+						age(router->engine, router->alarms[i].last_us)));
 	return list;
 }
 
@@ -190,6 +210,9 @@ static json_t *instance(const struct engine_router *router)
 	json_object_set_new(object, "in_use", engine_rivals_status(router));
 	json_object_set_new(object, "checks", checks_of(router));
 	json_object_set_new(object, "hook", engine_hook_status(router->engine, &router->hook));
+	json_object_set_new(object, "hook_failed",
+			    engine_hook_status(router->engine, router->hook_failed));
+	json_object_set_new(object, "alarms", alarms_of(router));
 	json_object_set_new(object, "transitions",
 			    json_integer((json_int_t)router->fsm.stats.transitions));
 	json_object_set_new(object, "counters", counters_of(&router->fsm.stats));
@@ -240,6 +263,14 @@ static json_t *check_object(const struct engine_check *check)
 	json_object_set_new(object, "age_us",
 			    check->health.last_us ? age(check->engine, check->health.last_us)
 						  : json_null());
+	json_object_set_new(object, "failures", json_integer((json_int_t)check->failures));
+	json_object_set_new(
+		object, "last_failure",
+		check->failed_words
+			? json_pack("{s:o s:o}", "age_us", age(check->engine, check->failed_us),
+				    "detail",
+				    ctl_text(check->failed_words, strlen(check->failed_words)))
+			: json_null());
 	return object;
 }
 
@@ -258,6 +289,18 @@ static json_t *mail_of(const struct engine *engine)
 	return object;
 }
 
+static json_t *late_of(const struct engine *engine)
+{
+	const struct engine_late *late = &engine->late;
+
+	if (!late->count)
+		return json_null();
+	return json_pack("{s:I s:I s:o s:I s:o}", "count", (json_int_t)late->count, "by_us",
+			 (json_int_t)late->by_us, "age_us", age(engine, late->last_us),
+			 "worst_by_us", (json_int_t)late->worst_by_us, "worst_age_us",
+			 age(engine, late->worst_us));
+}
+
 json_t *engine_status(const struct engine *engine)
 {
 	const struct conf *conf = engine->snapshot->conf.conf;
@@ -274,13 +317,13 @@ json_t *engine_status(const struct engine *engine)
 		json_array_append_new(checks, check_object(check));
 	for (int i = 0; i < conf->groups_count; i++)
 		json_array_append_new(groups, engine_group_status(engine, i));
-	return json_pack("{s:b s:i s:s s:s s:s s:s s:i s:s s:b s:o s:I s:o s:o s:o s:o}", "ok", 1,
-			 "version", 1, "program", "tandem-agent", "release", TANDEM_VERSION, "node",
-			 engine->snapshot->conf.node, "cluster", conf->cluster, "snapshot",
+	return json_pack("{s:b s:i s:s s:s s:s s:s s:i s:s s:b s:o s:I s:o s:o s:o s:o s:o}", "ok",
+			 1, "version", 1, "program", "tandem-agent", "release", TANDEM_VERSION,
+			 "node", engine->snapshot->conf.node, "cluster", conf->cluster, "snapshot",
 			 (int)engine->snapshot->conf.number, "config_hash", hash, "maintenance",
 			 engine->maintenance, "uptime_us", age(engine, engine->started_us),
 			 "startup_delay_us",
 			 (json_int_t)(quiet_until_us > now_us ? quiet_until_us - now_us : 0),
 			 "instances", instances, "checks", checks, "groups", groups, "mail",
-			 mail_of(engine));
+			 mail_of(engine), "late", late_of(engine));
 }

@@ -136,15 +136,32 @@ static bool take_restart_done(struct engine *engine, struct wire_reader *in)
 	return true;
 }
 
+/* Memory for the words of a failure is taken when there is one: the engine's is locked, and there
+ * may be hundreds of routers. */
+static void take_hook(struct engine_hook *last, struct engine_hook **failed,
+		      const struct engine_hook *hook)
+{
+	*last = *hook;
+	if (hook->ok)
+		return;
+	if (!*failed)
+		*failed = malloc(sizeof **failed);
+	if (*failed)
+		**failed = *hook;
+}
+
 static bool take_hook_done(struct engine *engine, struct wire_reader *in)
 {
 	char name[CONF_NAME_BYTES_MAX + 1];
 	static struct engine_hook hook;
+	struct engine_group *group;
 
 	wire_get_string_into(in, name, sizeof name);
 	wire_get_string_into(in, hook.name, sizeof hook.name);
 	wire_get_string_into(in, hook.state, sizeof hook.state);
 	hook.ok = wire_get_u8(in) != 0;
+	hook.exit = wire_get_u16(in);
+	hook.took_us = wire_get_u64(in);
 	hook.at_us = wire_get_u64(in);
 	wire_get_string_into(in, hook.outcome, sizeof hook.outcome);
 	wire_get_string_into(in, hook.output, sizeof hook.output);
@@ -153,9 +170,10 @@ static bool take_hook_done(struct engine *engine, struct wire_reader *in)
 	hook.known = true;
 	for (struct engine_router *router = engine->routers; router; router = router->next)
 		if (!strcmp(router->conf->name, name))
-			router->hook = hook;
-	if (engine_group_find(engine, name))
-		engine_group_find(engine, name)->hook = hook;
+			take_hook(&router->hook, &router->hook_failed, &hook);
+	group = engine_group_find(engine, name);
+	if (group)
+		take_hook(&group->hook, &group->hook_failed, &hook);
 	return true;
 }
 

@@ -363,6 +363,7 @@ uint64_t vrrp_fsm_master_down_us(const struct vrrp_conf *conf, uint8_t priority,
 
 const char *vrrp_fsm_state_name(enum vrrp_state state); /* "MASTER" */
 const char *vrrp_fsm_cause_name(enum vrrp_cause cause); /* "master-down" */
+const char *vrrp_fsm_alarm_name(enum vrrp_alarm alarm); /* "address-lost" */
 const char *vrrp_fsm_alarm_text(enum vrrp_alarm alarm); /* a sentence */
 const char *vrrp_fsm_event_name(enum vrrp_event_type type);
 const char *vrrp_fsm_action_name(enum vrrp_action_type type);

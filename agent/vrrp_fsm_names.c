@@ -46,6 +46,21 @@ const char *vrrp_fsm_cause_name(enum vrrp_cause cause)
 	return names[cause];
 }
 
+const char *vrrp_fsm_alarm_name(enum vrrp_alarm alarm)
+{
+	static const char names[VRRP_ALARMS][20] = {
+		[VRRP_ALARM_ADDRESS_LOST] = "address-lost",
+		[VRRP_ALARM_PUT_BACK_LIMITED] = "put-back-limited",
+		[VRRP_ALARM_SEND_FAILED] = "send-failed",
+		[VRRP_ALARM_CONTENTION] = "contention",
+		[VRRP_ALARM_RESIGNED] = "resigned",
+		[VRRP_ALARM_DOUBT] = "doubt",
+	};
+
+	assert((unsigned)alarm < VRRP_ALARMS);
+	return names[alarm];
+}
+
 const char *vrrp_fsm_alarm_text(enum vrrp_alarm alarm)
 {
 	static const char texts[VRRP_ALARMS][120] = {

@@ -73,23 +73,41 @@ static const char *who(const json_t *object, const char *key, const char *addres
 	return name && *name ? name : ask_text(object, address_key, "somebody unknown");
 }
 
-static void judge_hook(struct screen *screen, const char *name, const json_t *hook)
-{
-	const char *outcome = ask_text(hook, "outcome", "");
-	const char *output = ask_text(hook, "output", "");
-	const json_t *ok = json_object_get(hook, "ok");
-	bool good = json_is_boolean(ok)
-			    ? json_is_true(ok)
-			    : strcmp(outcome, "exit 0") == 0 || strcmp(outcome, "running") == 0 ||
-				      strcmp(outcome, "ok") == 0 || *outcome == '\0';
-	char age[32];
+/* What is over for as long as this is told no more. */
+#define TOLD_US 600000000
 
-	if (!json_is_object(hook) || good)
+/* The last lines of what a command said: where it failed stands there. */
+static const char *last_lines(const char *text, int count)
+{
+	const char *end = text + strlen(text), *at = end;
+
+	while (at > text && (at[-1] != '\n' || at == end || --count > 0))
+		at--;
+	return at;
+}
+
+#define HOOK_LINES 5
+
+static void judge_hook(struct screen *screen, const char *name, const json_t *object)
+{
+	const json_t *hook = json_object_get(object, "hook_failed");
+	const char *output;
+	json_int_t us;
+	char age[32], took[32];
+
+	/* One that went well since then has not mended it: it was another one, or another call. */
+	if (!json_is_object(hook))
+		hook = json_object_get(object, "hook");
+	us = ask_number(hook, "age_us");
+	if (!json_is_object(hook) || !json_is_false(json_object_get(hook, "ok")) || us > TOLD_US)
 		return;
+	output = last_lines(ask_text(hook, "output", ""), HOOK_LINES);
+	screen_age(ask_number(hook, "took_us"), took);
 	/* The address is where it should be: what a script makes of that is told, not judged. */
-	find(screen, VERB_OK, "%s: %s (%s) failed %s ago: %s%s%s", name,
-	     ask_text(hook, "last", "hook"), ask_text(hook, "state", "?"),
-	     screen_age(ask_number(hook, "age_us"), age), outcome, *output ? "\n" : "", output);
+	find(screen, VERB_OK, "%s: %s (%s) failed %s ago: %s%s%s%s%s", name,
+	     ask_text(hook, "last", "hook"), ask_text(hook, "state", "?"), screen_age(us, age),
+	     ask_text(hook, "outcome", "?"), ask_number(hook, "took_us") > 0 ? " after " : "",
+	     ask_number(hook, "took_us") > 0 ? took : "", *output ? "\n" : "", output);
 }
 
 /* Older than this, what was refused is history: told, no longer judged. */
@@ -112,6 +130,15 @@ static void judge_refused(struct screen *screen, const char *name, const json_t 
 
 		if (count == 0)
 			continue;
+		if (!*node && strcmp(ask_text(refused, "verdict", ""), "unknown-source") == 0) {
+			find(screen, VERB_OK,
+			     "%s: another router uses VRID %lld: %s is none of the nodes, and has "
+			     "sent %lld advert%s, the last one %s ago",
+			     name, (long long)ask_number(instance, "vrid"),
+			     ask_text(refused, "source", "?"), (long long)count,
+			     count == 1 ? "" : "s", screen_age(us, age));
+			continue;
+		}
 		find(screen, apart ? VERB_FAILED : VERB_OK,
 		     "%s: %lld advert%s from %s%s%s%s %s%s%s: %s (%s)", name, (long long)count,
 		     count == 1 ? "" : "s", ask_text(refused, "source", "several sources"),
@@ -146,6 +173,29 @@ static void judge_in_use(struct screen *screen, const char *name, const json_t *
 			     "%s: nobody was heard %s ago, and yet %s had %s; is VRRP (IP protocol "
 			     "112) let through?",
 			     name, screen_age(us, age), mac, address);
+	}
+}
+
+/* Said in the log when it happened; here for a while after it. Two of them say what holds on. */
+static void judge_alarms(struct screen *screen, const char *name, const json_t *instance)
+{
+	json_t *alarm;
+	size_t i;
+	char age[32], times[48];
+
+	json_array_foreach (json_object_get(instance, "alarms"), i, alarm) {
+		const char *which = ask_text(alarm, "alarm", "");
+		json_int_t count = ask_number(alarm, "count"), us = ask_number(alarm, "age_us");
+		bool lasts =
+			strcmp(which, "put-back-limited") == 0 || strcmp(which, "send-failed") == 0;
+
+		if (us < 0 || us > TOLD_US)
+			continue;
+		if (count > 1)
+			snprintf(times, sizeof times, "; %lld times in all", (long long)count);
+		find(screen, lasts && us < REFUSED_RECENT_US ? VERB_FAILED : VERB_OK,
+		     "%s: %s (%s ago%s)", name, ask_text(alarm, "text", which), screen_age(us, age),
+		     count > 1 ? times : "");
 	}
 }
 
@@ -207,7 +257,42 @@ static void judge_instance(struct screen *screen, const json_t *instance)
 			     name, who(peer, "node", "address"));
 	judge_refused(screen, name, instance);
 	judge_in_use(screen, name, instance);
-	judge_hook(screen, name, json_object_get(instance, "hook"));
+	judge_alarms(screen, name, instance);
+	judge_hook(screen, name, instance);
+}
+
+static void judge_check(struct screen *screen, const json_t *check)
+{
+	const char *name = ask_text(check, "name", "?");
+	const char *state = ask_text(check, "state", "unknown");
+	const char *detail = ask_text(check, "detail", "");
+	const json_t *failure = json_object_get(check, "last_failure");
+	json_int_t count = ask_number(check, "failures"), us = ask_number(failure, "age_us");
+	char age[32];
+
+	if (strcmp(state, "failed") == 0)
+		find(screen, VERB_FAILED, "check %s: failed for %s%s%s", name,
+		     screen_age(ask_number(check, "since_us"), age), *detail ? ": " : "", detail);
+	else if (strcmp(state, "unknown") == 0)
+		find(screen, VERB_PENDING, "check %s: has no result yet", name);
+	else if (json_is_object(failure) && us >= 0 && us < TOLD_US)
+		find(screen, VERB_OK, "check %s: is well; failed %lld time%s, %s %s ago: %s", name,
+		     (long long)count, count == 1 ? "" : "s", count == 1 ? "which was" : "last",
+		     screen_age(us, age), ask_text(failure, "detail", "?"));
+}
+
+static void judge_late(struct screen *screen, const json_t *late)
+{
+	json_int_t count = ask_number(late, "count"), us = ask_number(late, "age_us");
+	char by[32], age[32];
+
+	if (!json_is_object(late) || us < 0 || us > TOLD_US)
+		return;
+	find(screen, VERB_OK,
+	     "tandem-agent: timers fired late %lld time%s, by up to %s, the last time %s ago: it "
+	     "was not let run, or had too much to do",
+	     (long long)count, count == 1 ? "" : "s",
+	     screen_age(ask_number(late, "worst_by_us"), by), screen_age(us, age));
 }
 
 static void judge_agent(struct screen *screen)
@@ -215,7 +300,6 @@ static void judge_agent(struct screen *screen)
 	const struct screen_input *input = screen->input;
 	json_t *item;
 	size_t i;
-	char age[32];
 
 	if (!input->agent) {
 		if (!input->conf || input->conf->vrrps_count > 0)
@@ -230,19 +314,11 @@ static void judge_agent(struct screen *screen)
 		     screen->self ? screen->self : "this node");
 	json_array_foreach (json_object_get(input->agent, "instances"), i, item)
 		judge_instance(screen, item);
-	json_array_foreach (json_object_get(input->agent, "checks"), i, item) {
-		const char *state = ask_text(item, "state", "unknown");
-		const char *detail = ask_text(item, "detail", "");
-
-		if (strcmp(state, "failed") == 0)
-			find(screen, VERB_FAILED, "check %s: failed for %s%s%s",
-			     ask_text(item, "name", "?"),
-			     screen_age(ask_number(item, "since_us"), age), *detail ? ": " : "",
-			     detail);
-		else if (strcmp(state, "unknown") == 0)
-			find(screen, VERB_PENDING, "check %s: has no result yet",
-			     ask_text(item, "name", "?"));
-	}
+	json_array_foreach (json_object_get(input->agent, "groups"), i, item)
+		judge_hook(screen, ask_text(item, "name", "?"), item);
+	json_array_foreach (json_object_get(input->agent, "checks"), i, item)
+		judge_check(screen, item);
+	judge_late(screen, json_object_get(input->agent, "late"));
 }
 
 static int mirror_exit(const char *state)

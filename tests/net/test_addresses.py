@@ -19,7 +19,21 @@ def p18_an_address_that_somebody_removes_is_put_back():
         wait_for("it is put back", lambda: web1.has(VIP))
         check(web1.instance()["state"] == "MASTER", "the state changed")
         log = next(r for r in web1.started if r.name == "agent")
-        wait_for("the log says so", lambda: re.search("address|removed", log.text()))
+        wait_for("the log says so", lambda: "somebody removed a virtual address" in log.text())
+
+        # Two managers who fight over it do not do so at full speed, and people are told.
+        def fought():
+            if web1.has(VIP):
+                web1.ip(f"address del {VIP}/32 dev eth0")
+            return "put-back-limited" in {a["alarm"] for a in web1.instance()["alarms"]}
+
+        wait_for("it is put back more slowly", fought)
+        count = web1.instance()["counters"]["put_backs"]
+        check(count <= 6, f"put back {count} times at once")
+        done = web1.run("tandem", "status", check_status=False)
+        check(done.returncode == 2 and "removed again and again" in done.stdout, done.stdout)
+        wait_for("and put back in the end", lambda: web1.has(VIP), timeout=30)
+        check(web1.instance()["state"] == "MASTER", "the state changed")
 
 
 @test()

@@ -33,6 +33,12 @@ static void on_report(void *ctx, const struct agent_hook_report *report)
 		return;
 	}
 	world->running--;
+	/* What a program reads, and what a person does. */
+	if (!strncmp(report->outcome, "exit ", 5))
+		assert_int_equal(report->exit, atoi(report->outcome + 5));
+	else
+		assert_int_equal(report->exit, -1);
+	assert_true(report->took_us > 0 || report->exit < 0);
 	assert_true(strlen(world->seen) + 256 < sizeof world->seen);
 	sprintf(world->seen + strlen(world->seen), "%s %s %s %s|%.60s\n", report->hook,
 		report->state, report->ok ? "ok" : "failed", report->outcome, report->output);

@@ -304,7 +304,8 @@ static void the_last_advert_of_the_old_master_is_no_claim(void **state)
 }
 
 #define REFUSING(refused, hook)                                                                    \
-	AGENT("{'name':'VI_1','state':'MASTER','effective_priority':100,'sick':false,'addresses':" \
+	AGENT("{'name':'VI_1','vrid':51,'state':'MASTER','effective_priority':100,'sick':false,'"  \
+	      "addresses':"                                                                        \
 	      "[],"                                                                                \
 	      "'peers':[]," SELF_MASTER "'refused':[" refused "],'hook':" hook "}",                \
 	      "")
@@ -334,9 +335,8 @@ static void refused_adverts_are_counted_under_their_reason(void **state)
 		"2 VI_1: 12 adverts from 198.51.100.2 (web2) refused, the last one of age 3 s: "
 		"another "
 		"password (bad-auth)\n"
-		"0 VI_1: 1 advert from 198.51.100.66 refused, the last one of age 3 s: not one of "
-		"the nodes "
-		"(unknown-source)\n"
+		"0 VI_1: another router uses VRID 51: 198.51.100.66 is none of the nodes, and has "
+		"sent 1 advert, the last one 3 s ago\n"
 		"0 VI_1: 2 adverts from 198.51.100.2 (web2) taken in spite of a difference, the "
 		"last one of "
 		"age 3 s: another list of addresses (other-list)\n"
@@ -384,6 +384,63 @@ static void a_hook_that_failed_is_told_with_its_words_and_not_judged(void **stat
 				 "{'last':'notify','state':'MASTER','outcome':'exit 0','ok':true,"
 				 "'age_us':1,'output':'fine'}"),
 			QUIET, VERB_OK, "");
+	/* A later one that went well does not hide it; of what it said the end; not for ever. */
+	expect_findings(
+		REFUSING("", "{'last':'notify','state':'MASTER','outcome':'exit 0','ok':true,"
+			     "'age_us':1,'output':''},'hook_failed':{'last':'notify_master',"
+			     "'state':'MASTER','outcome':'exit 3','exit':3,'ok':false,'took_us':"
+			     "20000000,'age_us':1500000,'output':'1\\n2\\n3\\n4\\n5\\n6\\n'}"),
+		QUIET, VERB_OK,
+		"0 VI_1: notify_master (MASTER) failed 2 s ago: exit 3 after 20 s\n"
+		"2\n3\n4\n5\n6\n\n");
+	expect_findings(REFUSING("",
+				 "{'last':'notify','state':'MASTER','outcome':'exit 1','ok':false,"
+				 "'age_us':700000000,'output':''}"),
+			QUIET, VERB_OK, "");
+}
+
+static void alarms_are_told_for_a_while_and_those_that_hold_on_are_judged(void **state)
+{
+	(void)state;
+	expect_findings(REFUSING("", "null,'alarms':["
+				     "{'alarm':'address-lost','text':'put back','count':3,"
+				     "'age_us':5000000},"
+				     "{'alarm':'contention','text':'two','count':1,'age_us':"
+				     "700000000}]"),
+			QUIET, VERB_OK, "0 VI_1: put back (5 s ago; 3 times in all)\n");
+	expect_findings(REFUSING("", "null,'alarms':["
+				     "{'alarm':'put-back-limited','text':'again and again',"
+				     "'count':1,'age_us':5000000}]"),
+			QUIET, VERB_FAILED, "2 VI_1: again and again (5 s ago)\n");
+	expect_findings(REFUSING("", "null,'alarms':["
+				     "{'alarm':'put-back-limited','text':'again and again',"
+				     "'count':1,'age_us':65000000}]"),
+			QUIET, VERB_OK, "0 VI_1: again and again (65 s ago)\n");
+}
+
+static void a_check_that_is_well_again_says_what_it_was(void **state)
+{
+	(void)state;
+	expect_findings(
+		AGENT("", "{'name':'web','kind':'script','state':'ok','detail':'exit 0','age_us':1,"
+			  "'since_us':1,'failures':2,'last_failure':{'age_us':12000000,'detail':"
+			  "'exit 1: no answer'}},"
+			  "{'name':'old','kind':'script','state':'ok','detail':'exit 0','age_us':1,"
+			  "'since_us':1,'failures':1,'last_failure':{'age_us':700000000,'detail':"
+			  "'exit 1'}}"),
+		QUIET, VERB_OK,
+		"0 check web: is well; failed 2 times, last 12 s ago: exit 1: no answer\n");
+}
+
+static void timers_that_were_late_are_told(void **state)
+{
+	(void)state;
+	expect_findings("{'ok':true,'node':'web1','cluster':'edge','instances':[],'checks':[],"
+			"'late':{'count':2,'by_us':60000,'age_us':3000000,'worst_by_us':412000,"
+			"'worst_age_us':9000000}}",
+			QUIET, VERB_OK,
+			"0 tandem-agent: timers fired late 2 times, by up to 412 ms, the last time "
+			"3 s ago: it was not let run, or had too much to do\n");
 }
 
 static void nonsense_from_a_daemon_does_no_harm(void **state)
@@ -537,6 +594,9 @@ int main(void)
 		cmocka_unit_test(refused_adverts_are_counted_under_their_reason),
 		cmocka_unit_test(an_address_in_use_elsewhere_is_named_with_its_holder),
 		cmocka_unit_test(a_hook_that_failed_is_told_with_its_words_and_not_judged),
+		cmocka_unit_test(alarms_are_told_for_a_while_and_those_that_hold_on_are_judged),
+		cmocka_unit_test(a_check_that_is_well_again_says_what_it_was),
+		cmocka_unit_test(timers_that_were_late_are_told),
 		cmocka_unit_test(nonsense_from_a_daemon_does_no_harm),
 		cmocka_unit_test(a_daemon_that_the_file_needs_not_is_not_missed),
 		cmocka_unit_test(nodes_stand_in_the_order_of_the_file),

@@ -42,6 +42,9 @@ struct agent_estate {
 	struct route_port *routes;
 	struct agent_estate_entry *entries[ENGINE_ROUTERS_MAX];
 	int count;
+	struct agent_estate_socket sockets[ENGINE_ROUTERS_MAX];
+	int sockets_count;
+	int send_fds[2]; /* IPv4, IPv6; -1: this host has none of it */
 	char handed_over[ENGINE_ROUTERS_MAX][CONF_NAME_BYTES_MAX + 1]; /* outlives the entries */
 	int handed_over_count;
 };
@@ -165,8 +168,13 @@ int agent_estate_new(const char *run_dir, struct agent_estate **ret_estate)
 	if (!estate)
 		return -ENOMEM;
 	estate->run_dir = run_dir;
+	estate->send_fds[0] = estate->send_fds[1] = -1;
 	read_boot_id(estate->boot_id);
 	error = address_port_new(&estate->port);
+	if (!error)
+		error = vrrp_sock_open_sender(IP_V4, &estate->send_fds[0]);
+	if (!error && vrrp_sock_open_sender(IP_V6, &estate->send_fds[1]))
+		estate->send_fds[1] = -1; /* a host may be without IPv6 */
 	if (!error)
 		error = route_port_new(&estate->routes);
 	if (!error)
@@ -183,11 +191,13 @@ struct agent_estate *agent_estate_free(struct agent_estate *estate)
 {
 	if (!estate)
 		return NULL;
-	for (int i = 0; i < estate->count; i++) {
-		if (estate->entries[i]->socket_fd >= 0)
-			close(estate->entries[i]->socket_fd);
+	for (int i = 0; i < estate->count; i++)
 		free(estate->entries[i]);
-	}
+	for (int i = 0; i < estate->sockets_count; i++)
+		close(estate->sockets[i].fd);
+	for (int i = 0; i < 2; i++)
+		if (estate->send_fds[i] >= 0)
+			close(estate->send_fds[i]);
 	address_port_free(estate->port);
 	route_port_free(estate->routes);
 	free(estate->claims.items);
@@ -374,7 +384,6 @@ static struct agent_estate_entry *want(struct agent_estate *estate, uint32_t id)
 	if (!entry)
 		return NULL;
 	entry->record.id = id;
-	entry->socket_fd = -1;
 	estate->entries[estate->count++] = entry;
 	return entry;
 }
@@ -431,8 +440,6 @@ static void drop(struct agent_estate *estate, struct agent_estate_entry *entry)
 	for (int i = 0; i < estate->count; i++)
 		if (estate->entries[i] == entry)
 			estate->entries[i] = estate->entries[--estate->count];
-	if (entry->socket_fd >= 0)
-		close(entry->socket_fd);
 	free(entry);
 }
 
@@ -446,17 +453,49 @@ void agent_estate_forget(struct agent_estate *estate, uint32_t id)
 	drop(estate, entry);
 }
 
+static struct agent_estate_socket *find_socket(struct agent_estate *estate, uint32_t id)
+{
+	for (int i = 0; i < estate->sockets_count; i++)
+		if (estate->sockets[i].id == id)
+			return &estate->sockets[i];
+	return NULL;
+}
+
 void agent_estate_socket(struct agent_estate *estate, uint32_t id, int fd)
 {
-	struct agent_estate_entry *entry = want(estate, id);
-
-	if (!entry) {
+	agent_estate_socket_gone(estate, id);
+	if (estate->sockets_count == ENGINE_ROUTERS_MAX) {
 		close(fd);
 		return;
 	}
-	if (entry->socket_fd >= 0)
-		close(entry->socket_fd);
-	entry->socket_fd = fd;
+	estate->sockets[estate->sockets_count++] = (struct agent_estate_socket){.id = id, .fd = fd};
+}
+
+void agent_estate_socket_gone(struct agent_estate *estate, uint32_t id)
+{
+	struct agent_estate_socket *socket = find_socket(estate, id);
+
+	if (!socket)
+		return;
+	close(socket->fd);
+	*socket = estate->sockets[--estate->sockets_count];
+}
+
+void agent_estate_trim(struct agent_estate *estate)
+{
+	for (int i = estate->sockets_count - 1; i >= 0; i--) {
+		bool named = false;
+
+		for (int j = 0; j < estate->count; j++)
+			named = named || estate->entries[j]->record.socket == estate->sockets[i].id;
+		if (!named)
+			agent_estate_socket_gone(estate, estate->sockets[i].id);
+	}
+}
+
+const struct agent_estate_socket *agent_estate_socket_at(const struct agent_estate *estate, int at)
+{
+	return at < estate->sockets_count ? &estate->sockets[at] : NULL;
 }
 
 void agent_estate_advert(struct agent_estate *estate, uint32_t id, uint64_t last_advert_us)
@@ -474,7 +513,7 @@ bool agent_estate_can_resume(const struct agent_estate_entry *entry, const struc
 	int place = conf_vrrp_index(conf, record->name);
 	const struct conf_vrrp *v;
 
-	if (record->state != VRRP_MASTER || entry->socket_fd < 0 || !record->last_advert_us ||
+	if (record->state != VRRP_MASTER || !record->socket || !record->last_advert_us ||
 	    now_us - record->last_advert_us >= 2 * record->advert_int_us || place < 0)
 		return false;
 	v = &conf->vrrps[place];
@@ -502,6 +541,7 @@ void agent_estate_execute(struct agent_estate *estate, int at)
 {
 	struct agent_estate_entry *entry = estate->entries[at];
 	const struct agent_record *record = &entry->record;
+	const int fd = estate->send_fds[record->source.family == IP_V6];
 	int removed = 0, sent = 0;
 
 	/* The addresses go first: whoever hears the will may take them at once. */
@@ -516,10 +556,10 @@ void agent_estate_execute(struct agent_estate *estate, int at)
 			log_err("%s: %s cannot be removed: %s", record->name,
 				ip_format(&address->prefix.addr, text), strerror(-error));
 	}
-	for (int i = 0; i < record->wills_count && entry->socket_fd >= 0; i++) {
+	for (int i = 0; i < record->wills_count; i++) {
 		const struct agent_record_will *will = &record->wills[i];
-		int error = vrrp_sock_send(entry->socket_fd, record->ifindex, &record->source,
-					   &will->destination, will->bytes, will->size);
+		int error = vrrp_sock_send(fd, record->ifindex, &record->source, &will->destination,
+					   will->bytes, will->size);
 
 		if (!error)
 			sent++;

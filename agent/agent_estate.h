@@ -25,7 +25,11 @@ struct agent_estate;
 
 struct agent_estate_entry {
 	struct agent_record record;
-	int socket_fd; /* -1: none has come */
+};
+
+struct agent_estate_socket {
+	uint32_t id;
+	int fd;
 };
 
 /* run_dir is borrowed for ever. Reads the file of an earlier run; a wrong one is logged and taken
@@ -43,7 +47,9 @@ int agent_estate_claim(struct agent_estate *estate, const struct conf *conf, boo
 /* From the engine. -EPROTO: not a record; -ENOSPC: more routers than can be. */
 int agent_estate_record(struct agent_estate *estate, const uint8_t *bytes, size_t size);
 void agent_estate_forget(struct agent_estate *estate, uint32_t id);
-void agent_estate_socket(struct agent_estate *estate, uint32_t id, int fd); /* takes fd over */
+/* A socket that hears adverts, for as many routers as name it in their records. Takes fd over. */
+void agent_estate_socket(struct agent_estate *estate, uint32_t id, int fd);
+void agent_estate_socket_gone(struct agent_estate *estate, uint32_t id);
 void agent_estate_advert(struct agent_estate *estate, uint32_t id, uint64_t last_advert_us);
 
 /* Can a new engine with conf go on as Master where this one stopped? Its last advert must be
@@ -53,6 +59,10 @@ bool agent_estate_can_resume(const struct agent_estate_entry *entry, const struc
 /* The routers that somebody handed over, by name: they are not taken back, whoever runs the engine.
  * NULL: there are no more of them. */
 const char *agent_estate_handed_over(const struct agent_estate *estate, int at);
+/* Closes the sockets that no record names. */
+void agent_estate_trim(struct agent_estate *estate);
+/* NULL: there are no more. */
+const struct agent_estate_socket *agent_estate_socket_at(const struct agent_estate *estate, int at);
 int agent_estate_count(const struct agent_estate *estate);
 const struct agent_estate_entry *agent_estate_at(const struct agent_estate *estate, int at);
 /* Takes the addresses off, sends the last wills, and forgets the router: the entry that was the

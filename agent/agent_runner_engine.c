@@ -344,6 +344,12 @@ static void on_message(void *ctx, uint16_t type, const uint8_t *payload, size_t 
 			fd = -1;
 		}
 		break;
+	case ENGINE_MSG_SOCKET_GONE:
+		number = wire_get_u32(&in);
+		good = wire_reader_done(&in);
+		if (good)
+			agent_estate_socket_gone(r->estate, number);
+		break;
 	case ENGINE_MSG_HEALTH:
 		wire_get_string_into(&in, name, sizeof name);
 		number = wire_get_u8(&in);
@@ -460,6 +466,7 @@ static int settle_estate(struct agent_runner *r, bool may_resume)
 		if (!may_resume || !agent_estate_can_resume(agent_estate_at(r->estate, i),
 							    agent_runner_conf(r), now_us))
 			agent_estate_execute(r->estate, i);
+	agent_estate_trim(r->estate);
 	return agent_estate_count(r->estate);
 }
 
@@ -539,6 +546,7 @@ void agent_runner_on_restart_timer(void *ctx)
 static void hand_over_records(struct agent_runner *r)
 {
 	static uint8_t bytes[AGENT_RECORD_BYTES_MAX];
+	const struct agent_estate_socket *socket;
 
 	for (int i = 0; i < agent_estate_count(r->estate); i++) {
 		const struct agent_estate_entry *entry = agent_estate_at(r->estate, i);
@@ -548,9 +556,13 @@ static void hand_over_records(struct agent_runner *r)
 		wire_writer_init(&w, bytes, sizeof bytes);
 		w.at = size;
 		agent_runner_send(r, RUNNER_MSG_RECORD, &w, -1);
-		w.at = 0;
-		wire_put_u32(&w, entry->record.id);
-		agent_runner_send(r, RUNNER_MSG_SOCKET, &w, entry->socket_fd);
+	}
+	for (int i = 0; (socket = agent_estate_socket_at(r->estate, i)); i++) {
+		struct wire_writer w;
+
+		wire_writer_init(&w, bytes, sizeof bytes);
+		wire_put_u32(&w, socket->id);
+		agent_runner_send(r, RUNNER_MSG_SOCKET, &w, socket->fd);
 	}
 	for (int i = 0; i < r->health_count; i++) {
 		struct wire_writer w;

@@ -46,7 +46,14 @@ static int64_t clock_us(clockid_t clock)
 
 bool engine_look(struct engine *engine)
 {
-	return arrival_look(&engine->arrival, clock_us(CLOCK_MONOTONIC), clock_us(CLOCK_REALTIME));
+	const uint64_t now_us = loop_now_us(engine->loop);
+
+	/* A second look would find the clocks still that the first one has seen move. */
+	if (engine->look_us != now_us)
+		engine->still = arrival_look(&engine->arrival, clock_us(CLOCK_MONOTONIC),
+					     clock_us(CLOCK_REALTIME));
+	engine->look_us = now_us;
+	return engine->still;
 }
 
 void engine_tell(struct engine *engine, enum engine_msg type, const struct wire_writer *w, int fd)
@@ -268,17 +275,15 @@ static void on_address(void *ctx, const struct netmon_address *address, bool gon
 	}
 }
 
-/* What an engine before this one left of the router; fd is then the caller's. */
-static struct agent_record *take_record(struct engine *engine, const char *name, int *ret_fd)
+/* What an engine before this one left of the router. */
+static struct agent_record *take_record(struct engine *engine, const char *name)
 {
 	for (int i = 0; i < engine->records_count; i++) {
 		struct agent_record *record = engine->records[i];
 
 		if (!record || strcmp(record->name, name) != 0)
 			continue;
-		*ret_fd = engine->record_fds[i];
 		engine->records[i] = NULL;
-		engine->record_fds[i] = -1;
 		return record;
 	}
 	return NULL;
@@ -289,17 +294,17 @@ static int start_router(struct engine *engine, int place)
 	const char *name = engine->snapshot->conf.conf->vrrps[place].name;
 	struct engine_router *router, **link;
 	struct agent_record *record;
-	int fd = -1, error = engine_router_new(engine, engine->snapshot, place, &router);
+	int error = engine_router_new(engine, engine->snapshot, place, &router);
 
 	if (error)
 		return error;
 	for (link = &engine->routers; *link; link = &(*link)->next)
 		;
 	*link = router;
-	record = take_record(engine, name, &fd);
+	record = take_record(engine, name);
 	if (record)
 		router->id = record->id;
-	engine_router_start(router, record, fd);
+	engine_router_start(router, record);
 	free(record);
 	return 0;
 }
@@ -445,10 +450,9 @@ bool engine_begin(struct engine *engine)
 		if (engine->records[i])
 			log_err("%s: nobody goes on with it", engine->records[i]->name);
 		free(engine->records[i]);
-		if (engine->record_fds[i] >= 0)
-			close(engine->record_fds[i]);
 	}
 	engine->records_count = 0;
+	engine_sockets_disown(engine);
 	on_beat_timer(engine);
 	on_second(engine);
 	return true;
@@ -518,6 +522,9 @@ static void release(struct engine *engine)
 	route_port_free(engine->routes);
 	if (engine->announce_fd >= 0)
 		close(engine->announce_fd);
+	for (int i = 0; i < 2; i++)
+		if (engine->send_fds[i] >= 0)
+			close(engine->send_fds[i]);
 	loop_timer_free(engine->beat_timer);
 	loop_timer_free(engine->second_timer);
 	loop_timer_free(engine->soon_timer);
@@ -555,6 +562,8 @@ static int set_up(struct engine *engine, const struct engine_start *start)
 	if (!error)
 		error = announce_open(&engine->announce_fd);
 	if (!error)
+		error = engine_packets_init(engine);
+	if (!error)
 		error = ctl_server_new(engine->loop, start->listen_fd, engine_on_request,
 				       engine_on_client_gone, engine, &engine->ctl);
 	if (!error)
@@ -572,8 +581,8 @@ int engine_main(const struct engine_start *start)
 	signal(SIGINT, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
 	engine.listen_fd = start->listen_fd;
-	engine.announce_fd = -1;
-	engine.next_router_id = 1;
+	engine.announce_fd = engine.send_fds[0] = engine.send_fds[1] = -1;
+	engine.next_router_id = engine.next_socket_id = 1;
 	engine.boot_offset_us = clock_us(CLOCK_BOOTTIME) - clock_us(CLOCK_MONOTONIC);
 	error = settle_in(start);
 	if (!error)

@@ -145,7 +145,8 @@ static bool judge_once(struct engine *engine, int place)
 	for (int i = 0; i < group->members_count; i++) {
 		if (members[i].todo != GROUP_DO_TAKE)
 			continue;
-		engine_packets_drain(routers[i]);
+		if (routers[i]->socket)
+			engine_sockets_drain(routers[i]->socket);
 		if (routers[i]->fsm.state != VRRP_BACKUP || !routers[i]->fsm.wants) {
 			engine->groups[place].fsm = before;
 			return true;

@@ -6,8 +6,8 @@
  * in the text that it has itself read from the disk. Payloads are written with shared/wire; each
  * line below gives the fields in order. "string" is a u16 length and the bytes.
  *
- * Start of an engine: SNAPSHOT, then for a router that shall go on RECORD and SOCKET, for each
- * check that had an opinion HEALTH; for each router that was handed over HANDED_OVER; then START.
+ * Start of an engine: SNAPSHOT, then for each router that shall go on RECORD, for each socket that
+ * one of these names SOCKET, for each check that had an opinion HEALTH; for each router that was handed over HANDED_OVER; then START.
  */
 #ifndef TANDEM_ENGINE_MSG_H
 #define TANDEM_ENGINE_MSG_H
@@ -17,7 +17,8 @@ enum engine_msg {
 	ENGINE_MSG_BEAT = 1,  /* u64 monotonic us, u16 n, n x (u32 router id, u64 last advert us) */
 	ENGINE_MSG_RECORD,    /* agent_record */
 	ENGINE_MSG_FORGET,    /* u32 router id: its record is void */
-	ENGINE_MSG_SOCKET,    /* u32 router id; the descriptor beside it */
+	ENGINE_MSG_SOCKET,    /* u32 socket id; the descriptor beside it */
+	ENGINE_MSG_SOCKET_GONE, /* u32 socket id */
 	ENGINE_MSG_HEALTH,    /* string check name, u8 health */
 	ENGINE_MSG_CHECK_RUN, /* u32 snapshot, u16 place, u32 run */
 	ENGINE_MSG_HOOK_RUN,  /* u32 snapshot, u16 place, u8 enum engine_hook_state, u8 priority */
@@ -33,7 +34,7 @@ enum engine_msg {
 enum runner_msg {
 	RUNNER_MSG_SNAPSHOT = 64, /* u32 number, string node; the descriptor beside it */
 	RUNNER_MSG_RECORD,	  /* agent_record of a router that shall go on */
-	RUNNER_MSG_SOCKET,	  /* u32 router id as in the record; the descriptor beside it */
+	RUNNER_MSG_SOCKET,	  /* u32 socket id as in the records; the descriptor beside it */
 	RUNNER_MSG_HEALTH,	  /* string check name, u8 health */
 	RUNNER_MSG_START,	  /* u64 monotonic us: when the agent began */
 	RUNNER_MSG_CHECK_DONE,	 /* u32 run, u8 enum engine_check_outcome, string words */

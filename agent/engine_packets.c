@@ -1,15 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "agent/announce.h"
 #include "agent/engine_private.h"
 #include "shared/log.h"
-
-/* A queue of this length is judged in one go before a deadline may fire; the socket's buffer holds
- * about as many. */
-#define DRAIN_MAX 1024
 
 const struct ip_addr *engine_node_source(const struct agent_snapshot *snapshot,
 					 const struct conf_vrrp *conf, int node)
@@ -19,48 +14,14 @@ const struct ip_addr *engine_node_source(const struct agent_snapshot *snapshot,
 	return &snapshot->conf.conf->nodes[node].address;
 }
 
-static void on_readable(void *ctx, int fd, uint32_t events)
+int engine_packets_init(struct engine *engine)
 {
-	(void)fd;
-	(void)events;
-	engine_packets_drain(ctx);
-}
+	int error = vrrp_sock_open_sender(IP_V4, &engine->send_fds[0]);
 
-int engine_packets_open(struct engine_router *router, int fd)
-{
-	struct engine *engine = router->engine;
-	struct wire_writer w;
-	uint8_t bytes[4];
-	int error;
-
-	engine_packets_close(router);
-	if (fd < 0) {
-		const struct vrrp_sock_options options = {
-			.ifindex = router->ifindex,
-			.ifname = router->conf->interfaces[router->snapshot->conf.conf->self],
-			.vrid = router->conf->vrid,
-			.multicast = router->conf->multicast,
-			.source = router->wire.nodes[router->wire.self],
-		};
-
-		error = vrrp_sock_open(&options, &fd);
-		if (error)
-			return error;
-		router->empty_us = loop_now_us(engine->loop);
-	} else {
-		/* From an engine that died: what it holds came at any time since then. */
-		router->empty_us = 0;
-	}
-	error = loop_fd_add(engine->loop, fd, EPOLLIN, on_readable, router, &router->source);
-	if (error) {
-		close(fd);
-		return error;
-	}
-	router->fd = fd;
-	wire_writer_init(&w, bytes, sizeof bytes);
-	wire_put_u32(&w, router->id);
-	engine_tell(engine, ENGINE_MSG_SOCKET, &w, fd);
-	return 0;
+	if (!error)
+		error = vrrp_sock_open_sender(IP_V6, &engine->send_fds[1]);
+	/* A host may be without IPv6. */
+	return error == -EAFNOSUPPORT && engine->send_fds[0] >= 0 ? 0 : error;
 }
 
 /* A peer sends to the hardware address that it knows: of the node that was here before this one, or
@@ -72,7 +33,7 @@ void engine_packets_greet(struct engine_router *router)
 	const struct netmon_address *source;
 	const struct netmon_link *link;
 
-	if (!router->greetings || router->conf->multicast || router->fd < 0)
+	if (!router->greetings || router->conf->multicast || !router->socket)
 		return;
 	router->greetings--;
 	source = netmon_address_find(netmon, 0, &router->wire.nodes[router->wire.self]);
@@ -81,14 +42,6 @@ void engine_packets_greet(struct engine_router *router)
 	    announce_send(router->engine->announce_fd, link->ifindex, link->mac,
 			  &source->prefix.addr))
 		router->greetings++; /* once more, then */
-}
-
-void engine_packets_close(struct engine_router *router)
-{
-	router->source = loop_fd_remove(router->source);
-	if (router->fd >= 0)
-		close(router->fd);
-	router->fd = -1;
 }
 
 static void note(struct engine_router *router, enum vrrp_verdict verdict,
@@ -105,8 +58,8 @@ static void note(struct engine_router *router, enum vrrp_verdict verdict,
 			 vrrp_wire_verdict_name(verdict), vrrp_wire_verdict_text(verdict));
 }
 
-static void judge(struct engine_router *router, const struct vrrp_sock_packet *packet,
-		  uint64_t arrival)
+void engine_packets_judge(struct engine_router *router, const struct vrrp_sock_packet *packet,
+			  uint64_t arrival)
 {
 	static struct vrrp_advert advert; /* large; one thread */
 	const struct vrrp_packet in = {
@@ -119,9 +72,6 @@ static void judge(struct engine_router *router, const struct vrrp_sock_packet *p
 	enum vrrp_verdict verdict;
 	struct vrrp_event ev = {.type = VRRP_EV_ADVERT};
 
-	/* Queued before the socket was bound to its interface. */
-	if (router->conf->multicast && packet->ifindex && packet->ifindex != router->ifindex)
-		return;
 	verdict = vrrp_wire_decode(&router->wire, &in, &advert);
 	if (vrrp_wire_grade(verdict) == VRRP_GRADE_NOT_OURS)
 		return;
@@ -138,38 +88,6 @@ static void judge(struct engine_router *router, const struct vrrp_sock_packet *p
 	ev.u.advert.advert_int_us = (uint64_t)advert.advert_int_cs * 10000;
 	ev.u.advert.verdict = verdict;
 	engine_router_step(router, &ev);
-}
-
-void engine_packets_drain(struct engine_router *router)
-{
-	struct engine *engine = router->engine;
-	static struct vrrp_sock_packet packet;
-	bool still = engine_look(engine);
-
-	for (int i = 0; i < DRAIN_MAX && router->fd >= 0; i++) {
-		uint64_t now_us = loop_now_us(engine->loop);
-		int error = vrrp_sock_receive(router->fd, &packet);
-
-		if (error == -EAGAIN) {
-			router->empty_us = now_us;
-			return;
-		}
-		if (error == -EBADMSG)
-			continue;
-		if (error) {
-			/* ENETDOWN and the like are told once and say nothing of the socket. */
-			log_debug("%s: receiving: %s", router->conf->name, strerror(-error));
-			return;
-		}
-		if (packet.dropped > router->dropped) {
-			log_warn("%s: %u adverts were lost: more came than could be read",
-				 router->conf->name, packet.dropped - router->dropped);
-			router->dropped = packet.dropped;
-		}
-		judge(router, &packet,
-		      arrival_us(&engine->arrival, still && packet.has_stamp, packet.wall_us,
-				 router->empty_us, now_us));
-	}
 }
 
 static size_t encode(const struct engine_router *router, uint8_t priority, int node,
@@ -211,6 +129,7 @@ static const struct ip_addr *next_destination(const struct engine_router *router
 void engine_packets_send(struct engine_router *router, uint8_t priority)
 {
 	static uint8_t data[VRRP_WIRE_BYTES_MAX];
+	const int fd = router->engine->send_fds[router->wire.family == IP_V6];
 	const struct ip_addr *destination;
 	int at = -1, sent = 0, failed = 0, error = 0;
 	bool done = false;
@@ -218,9 +137,9 @@ void engine_packets_send(struct engine_router *router, uint8_t priority)
 	while ((destination = next_destination(router, &at, &done))) {
 		size_t size = encode(router, priority, at, destination, data, sizeof data);
 
-		error = router->fd < 0 ? -ENETDOWN : size ? 0 : -EMSGSIZE;
+		error = !router->socket ? -ENETDOWN : size ? 0 : -EMSGSIZE;
 		if (!error)
-			error = vrrp_sock_send(router->fd, leaves_by(router),
+			error = vrrp_sock_send(fd, leaves_by(router),
 					       &router->wire.nodes[router->wire.self], destination,
 					       data, size);
 		if (error) {

@@ -5,7 +5,8 @@
  *   engine.c         start, snapshots, beats, the end
  *   engine_talk.c    the runner's messages, and the control socket's requests
  *   engine_router.c  one virtual router: its conf, its events, its actions
- *   engine_packets.c its socket: what comes in, what goes out
+ *   engine_sockets.c the sockets that hear adverts, and whose they are
+ *   engine_packets.c its adverts: what comes in, what goes out
  *   engine_routes.c  its routes
  *   engine_vips.c    its addresses, and the wire on which they are announced
  *   engine_rivals.c  who else has its addresses
@@ -80,6 +81,29 @@ struct engine_alarm {
 	uint64_t count, last_us;
 };
 
+#define ENGINE_VRIDS 256
+
+/* Hears the adverts of all routers that multicast on one interface, or that send from one address,
+ * and deals them out. */
+struct engine_socket {
+	struct engine_socket *next;
+	struct engine *engine;
+	uint32_t id; /* towards the runner */
+	bool multicast;
+	int ifindex;
+	char ifname[CONF_IFNAME_BYTES];
+	struct ip_addr at; /* unicast: bound to; multicast: its family counts */
+	int fd;
+	struct loop_fd *source;
+	uint64_t empty_us; /* when it was last seen empty */
+	bool emptied;	   /* it has been, since it was opened */
+	uint32_t dropped;  /* by its full queue */
+	struct vrrp_sock_packet batch[VRRP_SOCK_BATCH];
+	int batch_at, batch_count; /* the next one to be judged; how many were taken */
+	struct engine_router *routers[ENGINE_VRIDS]; /* by VRID; several by next_heard */
+	int users;
+};
+
 struct engine_hook {
 	bool known;
 	char name[32], state[16], outcome[160];
@@ -105,13 +129,11 @@ struct engine_router {
 	int ifindex; /* 0: there is none */
 	uint8_t mac[6];
 	bool has_mac;
-	bool looked, usable; /* by itself, whatever its group is like */
-	bool link_up;	     /* as the core was told */
-	char trouble[160];   /* why not; "" if nothing is wrong */
-	int fd;		     /* -1: not open */
-	struct loop_fd *source;
-	uint64_t empty_us; /* when the socket was last seen empty */
-	uint32_t dropped;  /* by its full queue */
+	bool looked, usable;	      /* by itself, whatever its group is like */
+	bool link_up;		      /* as the core was told */
+	char trouble[160];	      /* why not; "" if nothing is wrong */
+	struct engine_socket *socket; /* NULL: not open */
+	struct engine_router *next_heard;
 	enum vrrp_checksum habits[VRRP_NODES_MAX];
 	enum vrrp_checksum habit; /* of whoever was heard last */
 	struct refusals refusals;
@@ -235,14 +257,18 @@ struct engine {
 	bool ctl_due; /* to be made anew */
 	int listen_fd;
 	struct arrival arrival;
+	uint64_t look_us;		 /* when the clocks were last looked at */
+	bool still;			 /* and what was seen */
 	int64_t boot_offset_us;		 /* CLOCK_BOOTTIME minus monotonic */
 	struct agent_snapshot *snapshot; /* NULL until the first one */
 	struct engine_router *routers;
 	struct engine_check *checks;
 	struct engine_listener *listeners;
 	struct engine_ear *ears;
+	struct engine_socket *sockets;
+	int send_fds[2];			     /* IPv4, IPv6; -1: this host has none of it */
 	struct engine_group groups[CONF_GROUPS_MAX]; /* as in the last snapshot */
-	uint32_t next_router_id, next_run, next_request;
+	uint32_t next_router_id, next_socket_id, next_run, next_request;
 	struct loop_timer *beat_timer, *second_timer;
 	struct loop_timer *soon_timer; /* what must not happen within a step: see engine_soon() */
 	bool look_due;		       /* interfaces or addresses have changed */
@@ -261,8 +287,12 @@ struct engine {
 	struct engine_late late;
 	/* What an engine before this one left, until START. */
 	struct agent_record *records[ENGINE_ROUTERS_MAX];
-	int record_fds[ENGINE_ROUTERS_MAX];
 	int records_count;
+	struct {
+		uint32_t id;
+		int fd; /* -1: taken */
+	} left[ENGINE_ROUTERS_MAX];
+	int left_count;
 	struct {
 		char name[CONF_NAME_BYTES_MAX + 1];
 		uint8_t state;
@@ -274,7 +304,7 @@ struct engine {
 
 /* engine.c */
 void engine_tell(struct engine *engine, enum engine_msg type, const struct wire_writer *w, int fd);
-/* Reads both clocks; true if stamps since the last look can be trusted. */
+/* Reads both clocks, once in a turn; true if stamps since the last look can be trusted. */
 bool engine_look(struct engine *engine);
 /* In the next turn: frees routers that have stopped, looks at interfaces that changed, tells
  * routers whose address was lost. */
@@ -301,8 +331,8 @@ void engine_on_client_gone(void *ctx, struct ctl_client *client);
 int engine_router_new(struct engine *engine, struct agent_snapshot *snapshot, int place,
 		      struct engine_router **ret_router);
 struct engine_router *engine_router_free(struct engine_router *router);
-/* record: NULL, or what an engine left that was Master a moment ago; fd its socket, taken over. */
-void engine_router_start(struct engine_router *router, const struct agent_record *record, int fd);
+/* record: NULL, or what an engine left that was Master a moment ago. */
+void engine_router_start(struct engine_router *router, const struct agent_record *record);
 void engine_router_stop(struct engine_router *router);
 /* Does place of snapshot describe this very router, if perhaps with other settings? */
 bool engine_router_is(const struct engine_router *router, const struct agent_snapshot *snapshot,
@@ -315,12 +345,24 @@ void engine_router_away(struct engine_router *router, uint64_t pause_us);
 void engine_router_step(struct engine_router *router, const struct vrrp_event *ev);
 bool engine_router_tracks(const struct engine_router *router, const char *check);
 
+/* engine_sockets.c */
+/* From now on the router's adverts are heard. left: 0, or the socket that the router's record
+ * names: what came since an engine died waits in it. */
+int engine_sockets_join(struct engine_router *router, uint32_t left);
+void engine_sockets_part(struct engine_router *router);
+/* Judges all that is queued. */
+void engine_sockets_drain(struct engine_socket *socket);
+/* Before START: takes over fd, which a dead engine left. False: too many. */
+bool engine_sockets_inherit(struct engine *engine, uint32_t id, int fd);
+/* Those that nobody went on with. */
+void engine_sockets_disown(struct engine *engine);
+
 /* engine_packets.c */
-int engine_packets_open(struct engine_router *router, int fd); /* fd: -1, or one that is open */
-void engine_packets_close(struct engine_router *router);
+int engine_packets_init(struct engine *engine);
+void engine_packets_judge(struct engine_router *router, const struct vrrp_sock_packet *packet,
+			  uint64_t arrival);
 /* Unicast: tells the neighbours where the source address lives, while greetings are left. */
 void engine_packets_greet(struct engine_router *router);
-void engine_packets_drain(struct engine_router *router);
 void engine_packets_send(struct engine_router *router, uint8_t priority);
 void engine_packets_wills(const struct engine_router *router, struct agent_record *record);
 void engine_packets_report(struct engine_router *router); /* what was refused, to the log */

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "agent/engine_private.h"
 #include "shared/log.h"
@@ -126,7 +125,6 @@ int engine_router_new(struct engine *engine, struct agent_snapshot *snapshot, in
 	if (!router)
 		return -ENOMEM;
 	router->engine = engine;
-	router->fd = -1;
 	error = loop_timer_new(engine->loop, on_timer, router, &router->timer);
 	if (error) {
 		free(router);
@@ -147,7 +145,7 @@ struct engine_router *engine_router_free(struct engine_router *router)
 {
 	if (!router)
 		return NULL;
-	engine_packets_close(router);
+	engine_sockets_part(router);
 	engine_vips_unwatch(router);
 	free(router->hook_failed);
 	loop_timer_free(router->timer);
@@ -202,6 +200,7 @@ static void send_record(struct engine_router *router)
 	record.advert_int_us = router->fsm.conf.advert_int_us;
 	record.last_advert_us = router->fsm.state == VRRP_MASTER ? router->fsm.sent_us : 0;
 	record.since_us = router->fsm.since_us;
+	record.socket = router->socket ? router->socket->id : 0;
 	for (int i = 0; i < router->held_count && record.addresses_count < CONF_VIPS_MAX; i++) {
 		if (!router->held[i].ours)
 			continue;
@@ -385,7 +384,8 @@ static void on_timer(void *ctx)
 
 	engine_timer_fires(router->engine, router->due_us);
 	/* Invariant A6: what is queued is heard before a deadline fires. */
-	engine_packets_drain(router);
+	if (router->socket)
+		engine_sockets_drain(router->socket);
 	if (engine_rivals_due_us(router) <= now_us(router))
 		engine_rivals_ask(router);
 	if (vrrp_fsm_deadline(&router->fsm) <= now_us(router))
@@ -454,11 +454,11 @@ static bool is_usable(struct engine_router *router, const struct netmon_link *li
 	}
 	if (!ip_equal(&source, &router->wire.nodes[self])) {
 		router->wire.nodes[self] = source;
-		engine_packets_close(router);
+		engine_sockets_part(router);
 		router->record_due = true;
 	}
-	if (router->fd < 0) {
-		error = engine_packets_open(router, -1);
+	if (!router->socket) {
+		error = engine_sockets_join(router, 0);
 		if (error) {
 			snprintf(router->trouble, sizeof router->trouble,
 				 "the VRRP socket on %s cannot be opened: %s", interface_of(router),
@@ -488,7 +488,7 @@ static bool look(struct engine_router *router)
 
 	if (router->ifindex != ifindex) {
 		if (router->ifindex)
-			engine_packets_close(router); /* bound to one that has gone */
+			engine_sockets_part(router); /* bound to one that has gone */
 		router->ifindex = ifindex;
 	}
 	router->has_mac = link && link->has_mac;
@@ -610,7 +610,7 @@ static void tell_conf(struct engine_router *router, bool vips_changed)
 	engine_router_step(router, &ev);
 }
 
-void engine_router_start(struct engine_router *router, const struct agent_record *record, int fd)
+void engine_router_start(struct engine_router *router, const struct agent_record *record)
 {
 	struct vrrp_event ev = {.type = VRRP_EV_START, .now_us = now_us(router)};
 	const struct netmon_link *link =
@@ -619,12 +619,10 @@ void engine_router_start(struct engine_router *router, const struct agent_record
 	if (record && link) {
 		router->ifindex = link->ifindex;
 		router->wire.nodes[router->wire.self] = record->source;
-		if (engine_packets_open(router, fd))
+		if (engine_sockets_join(router, record->socket))
 			log_err("%s: its old socket cannot be used", router->conf->name);
 		engine_vips_adopt(router, record);
 		router->routes_held = true;
-	} else if (fd >= 0) {
-		close(fd);
 	}
 	look(router);
 	tell_conf(router, false);

@@ -49,7 +49,6 @@ static bool take_left_record(struct engine *engine, const uint8_t *payload, size
 		free(record);
 		return false;
 	}
-	engine->record_fds[engine->records_count] = -1;
 	engine->records[engine->records_count++] = record;
 	if (record->id >= engine->next_router_id)
 		engine->next_router_id = record->id + 1;
@@ -60,12 +59,8 @@ static bool take_left_socket(struct engine *engine, struct wire_reader *in, int 
 {
 	uint32_t id = wire_get_u32(in);
 
-	for (int i = 0; wire_reader_done(in) && fd >= 0 && i < engine->records_count; i++) {
-		if (engine->records[i]->id == id && engine->record_fds[i] < 0) {
-			engine->record_fds[i] = fd;
-			return true;
-		}
-	}
+	if (wire_reader_done(in) && fd >= 0 && engine_sockets_inherit(engine, id, fd))
+		return true;
 	if (fd >= 0)
 		close(fd);
 	return false;

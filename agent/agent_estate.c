@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/agent_estate.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
@@ -33,6 +34,14 @@ struct claims {
 	int count, room;
 };
 
+/* A record as it came: unpacked it has room for more wills than there ever are, times hundreds. */
+struct entry {
+	uint32_t id, socket;
+	uint64_t last_advert_us;
+	size_t size;
+	uint8_t bytes[];
+};
+
 struct agent_estate {
 	const char *run_dir;
 	struct address_port *port;
@@ -40,7 +49,7 @@ struct agent_estate {
 	struct claims claims;  /* as in the file */
 	struct claims allowed; /* what the snapshots name: an engine can have added no other */
 	struct route_port *routes;
-	struct agent_estate_entry *entries[ENGINE_ROUTERS_MAX];
+	struct entry *entries[ENGINE_ROUTERS_MAX];
 	int count;
 	struct agent_estate_socket sockets[ENGINE_ROUTERS_MAX];
 	int sockets_count;
@@ -224,7 +233,7 @@ static bool is_recorded(const struct agent_estate *estate, int ifindex,
 			const struct ip_prefix *prefix)
 {
 	for (int i = 0; i < estate->count; i++) {
-		const struct agent_record *record = &estate->entries[i]->record;
+		const struct agent_record *record = agent_estate_at(estate, i);
 
 		for (int j = 0; j < record->addresses_count; j++)
 			if (record->addresses[j].ifindex == ifindex &&
@@ -286,7 +295,7 @@ static void remove_routes(struct agent_estate *estate, const struct conf *conf,
 static bool has_record(const struct agent_estate *estate, const char *name)
 {
 	for (int i = 0; i < estate->count; i++)
-		if (!strcmp(estate->entries[i]->record.name, name))
+		if (!strcmp(agent_estate_at(estate, i)->name, name))
 			return true;
 	return false;
 }
@@ -365,27 +374,44 @@ int agent_estate_claim(struct agent_estate *estate, const struct conf *conf, boo
 	return 0;
 }
 
-static struct agent_estate_entry *find(struct agent_estate *estate, uint32_t id)
+/* -1: there is none. */
+static int find(const struct agent_estate *estate, uint32_t id)
 {
 	for (int i = 0; i < estate->count; i++)
-		if (estate->entries[i]->record.id == id)
-			return estate->entries[i];
-	return NULL;
+		if (estate->entries[i]->id == id)
+			return i;
+	return -1;
 }
 
-/* The entry for id; made if there is none. NULL: no room, or no memory. */
-static struct agent_estate_entry *want(struct agent_estate *estate, uint32_t id)
+static void drop(struct agent_estate *estate, int at)
 {
-	struct agent_estate_entry *entry = find(estate, id);
+	free(estate->entries[at]);
+	estate->entries[at] = estate->entries[--estate->count];
+}
 
-	if (entry || estate->count == ENGINE_ROUTERS_MAX)
-		return entry;
-	entry = calloc(1, sizeof *entry);
+/* In the place of the one before, if there is one. */
+static int keep(struct agent_estate *estate, const struct agent_record *record,
+		const uint8_t *bytes, size_t size)
+{
+	int at = find(estate, record->id);
+	struct entry *entry;
+
+	if (at < 0 && estate->count == ENGINE_ROUTERS_MAX)
+		return -ENOSPC;
+	entry = malloc(sizeof *entry + size);
 	if (!entry)
-		return NULL;
-	entry->record.id = id;
-	estate->entries[estate->count++] = entry;
-	return entry;
+		return -ENOMEM;
+	entry->id = record->id;
+	entry->socket = record->socket;
+	entry->last_advert_us = record->last_advert_us;
+	entry->size = size;
+	memcpy(entry->bytes, bytes, size);
+	if (at < 0)
+		at = estate->count++;
+	else
+		free(estate->entries[at]);
+	estate->entries[at] = entry;
+	return 0;
 }
 
 static void note_handed_over(struct agent_estate *estate, const char *name, bool so)
@@ -405,8 +431,8 @@ static void note_handed_over(struct agent_estate *estate, const char *name, bool
 
 int agent_estate_record(struct agent_estate *estate, const uint8_t *bytes, size_t size)
 {
-	struct agent_record record;
-	struct agent_estate_entry *entry;
+	static struct agent_record record;
+	int error;
 
 	if (!agent_record_decode(bytes, size, &record))
 		return -EPROTO;
@@ -427,30 +453,21 @@ int agent_estate_record(struct agent_estate *estate, const uint8_t *bytes, size_
 			log_err("%s/%s cannot be written: after a crash %s may stay where it is",
 				estate->run_dir, CLAIMS_FILE, ifname);
 	}
-	entry = want(estate, record.id);
-	if (!entry)
-		return -ENOSPC;
-	entry->record = record;
+	error = keep(estate, &record, bytes, size);
+	if (error)
+		return error;
 	note_handed_over(estate, record.name, record.handed_over);
 	return 0;
 }
 
-static void drop(struct agent_estate *estate, struct agent_estate_entry *entry)
-{
-	for (int i = 0; i < estate->count; i++)
-		if (estate->entries[i] == entry)
-			estate->entries[i] = estate->entries[--estate->count];
-	free(entry);
-}
-
 void agent_estate_forget(struct agent_estate *estate, uint32_t id)
 {
-	struct agent_estate_entry *entry = find(estate, id);
+	int at = find(estate, id);
 
-	if (!entry)
+	if (at < 0)
 		return;
-	note_handed_over(estate, entry->record.name, false);
-	drop(estate, entry);
+	note_handed_over(estate, agent_estate_at(estate, at)->name, false);
+	drop(estate, at);
 }
 
 static struct agent_estate_socket *find_socket(struct agent_estate *estate, uint32_t id)
@@ -487,7 +504,7 @@ void agent_estate_trim(struct agent_estate *estate)
 		bool named = false;
 
 		for (int j = 0; j < estate->count; j++)
-			named = named || estate->entries[j]->record.socket == estate->sockets[i].id;
+			named = named || estate->entries[j]->socket == estate->sockets[i].id;
 		if (!named)
 			agent_estate_socket_gone(estate, estate->sockets[i].id);
 	}
@@ -500,16 +517,15 @@ const struct agent_estate_socket *agent_estate_socket_at(const struct agent_esta
 
 void agent_estate_advert(struct agent_estate *estate, uint32_t id, uint64_t last_advert_us)
 {
-	struct agent_estate_entry *entry = find(estate, id);
+	int at = find(estate, id);
 
-	if (entry)
-		entry->record.last_advert_us = last_advert_us;
+	if (at >= 0)
+		estate->entries[at]->last_advert_us = last_advert_us;
 }
 
-bool agent_estate_can_resume(const struct agent_estate_entry *entry, const struct conf *conf,
+bool agent_estate_can_resume(const struct agent_record *record, const struct conf *conf,
 			     uint64_t now_us)
 {
-	const struct agent_record *record = &entry->record;
 	int place = conf_vrrp_index(conf, record->name);
 	const struct conf_vrrp *v;
 
@@ -532,15 +548,20 @@ int agent_estate_count(const struct agent_estate *estate)
 	return estate->count;
 }
 
-const struct agent_estate_entry *agent_estate_at(const struct agent_estate *estate, int at)
+const struct agent_record *agent_estate_at(const struct agent_estate *estate, int at)
 {
-	return estate->entries[at];
+	static struct agent_record record;
+	const struct entry *entry = estate->entries[at];
+	bool good = agent_record_decode(entry->bytes, entry->size, &record);
+
+	assert(good); /* it was when it came */
+	record.last_advert_us = entry->last_advert_us;
+	return &record;
 }
 
 void agent_estate_execute(struct agent_estate *estate, int at)
 {
-	struct agent_estate_entry *entry = estate->entries[at];
-	const struct agent_record *record = &entry->record;
+	const struct agent_record *record = agent_estate_at(estate, at);
 	const int fd = estate->send_fds[record->source.family == IP_V6];
 	int removed = 0, sent = 0;
 
@@ -570,5 +591,5 @@ void agent_estate_execute(struct agent_estate *estate, int at)
 	if (removed || sent)
 		log_warn("%s: the engine is gone: %d addresses removed, %d last wills sent",
 			 record->name, removed, sent);
-	drop(estate, entry);
+	drop(estate, at);
 }

@@ -23,10 +23,6 @@
 
 struct agent_estate;
 
-struct agent_estate_entry {
-	struct agent_record record;
-};
-
 struct agent_estate_socket {
 	uint32_t id;
 	int fd;
@@ -44,7 +40,7 @@ int agent_estate_sweep(struct agent_estate *estate, const struct conf *conf);
  * before it may still be there as well. */
 int agent_estate_claim(struct agent_estate *estate, const struct conf *conf, bool keep_old);
 
-/* From the engine. -EPROTO: not a record; -ENOSPC: more routers than can be. */
+/* From the engine. -EPROTO: not a record; -ENOSPC: more routers than can be; -ENOMEM. */
 int agent_estate_record(struct agent_estate *estate, const uint8_t *bytes, size_t size);
 void agent_estate_forget(struct agent_estate *estate, uint32_t id);
 /* A socket that hears adverts, for as many routers as name it in their records. Takes fd over. */
@@ -54,7 +50,7 @@ void agent_estate_advert(struct agent_estate *estate, uint32_t id, uint64_t last
 
 /* Can a new engine with conf go on as Master where this one stopped? Its last advert must be
  * younger than two intervals, and conf must name the same router. */
-bool agent_estate_can_resume(const struct agent_estate_entry *entry, const struct conf *conf,
+bool agent_estate_can_resume(const struct agent_record *record, const struct conf *conf,
 			     uint64_t now_us);
 /* The routers that somebody handed over, by name: they are not taken back, whoever runs the engine.
  * NULL: there are no more of them. */
@@ -64,7 +60,8 @@ void agent_estate_trim(struct agent_estate *estate);
 /* NULL: there are no more. */
 const struct agent_estate_socket *agent_estate_socket_at(const struct agent_estate *estate, int at);
 int agent_estate_count(const struct agent_estate *estate);
-const struct agent_estate_entry *agent_estate_at(const struct agent_estate *estate, int at);
+/* Large: borrowed until the next call. */
+const struct agent_record *agent_estate_at(const struct agent_estate *estate, int at);
 /* Takes the addresses off, sends the last wills, and forgets the router: the entry that was the
  * last one is now at this place. */
 void agent_estate_execute(struct agent_estate *estate, int at);

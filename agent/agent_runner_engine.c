@@ -549,9 +549,9 @@ static void hand_over_records(struct agent_runner *r)
 	const struct agent_estate_socket *socket;
 
 	for (int i = 0; i < agent_estate_count(r->estate); i++) {
-		const struct agent_estate_entry *entry = agent_estate_at(r->estate, i);
 		struct wire_writer w;
-		size_t size = agent_record_encode(&entry->record, bytes, sizeof bytes);
+		size_t size =
+			agent_record_encode(agent_estate_at(r->estate, i), bytes, sizeof bytes);
 
 		wire_writer_init(&w, bytes, sizeof bytes);
 		w.at = size;

@@ -54,7 +54,8 @@ NETTOOLS  := $(patsubst %.c,$(B)/%,$(wildcard tests/net/*.c))
 CORES     := shared/wire shared/ip agent/vrrp_wire agent/vrrp_fsm agent/vrrp_backup \
 	     agent/vrrp_master agent/vrrp_leaving agent/health_fsm agent/group_fsm agent/probe_judge \
 	     syncd/entry syncd/generation syncd/merge syncd/plan syncd/journal syncd/settle \
-	     syncd/session_wire syncd/session_fsm syncd/session_frames syncd/session_act
+	     syncd/session_wire syncd/session_wire_put syncd/session_words syncd/session_fsm \
+	     syncd/session_frames syncd/session_act
 
 ifeq ($(V),1)
 Q :=

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * session_wire: bytes <-> session frames. Pure.
+ * session_wire: bytes <-> session frames. Pure. session_wire.c reads, session_wire_put.c writes,
+ * and session_words.c says in words what the numbers mean.
  *
  * The link carries frames of a type (u8) and a payload; this is the payload of each type that the
  * keepers exchange, with a named verdict for each way to be wrong. docs/PROTOCOL.md lists every

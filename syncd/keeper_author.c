@@ -138,10 +138,6 @@ static void validated(struct mirror *m)
 		return;
 	}
 	load_start(m, m->job.parse_us, on_loaded);
-	/* While nginx reads it: what the generation will need on the disk (R16). A failure comes
-	 * again when it is recorded, and is said then. */
-	if (m->job.kind == JOB_AUTHOR)
-		(void)objects_sync(m->keeper->objects, NULL);
 }
 
 static void on_validated(struct mirror *m, enum keeper_answer answer, uint64_t own_us,
@@ -170,8 +166,12 @@ void author_start(struct mirror *m, struct tree *tree)
 				    .at_us = m->job.detected_us};
 	/* From here on a ring is a new change. */
 	settle_clear(&m->settle);
-	if (m->conf->validate.argv == NULL)
+	if (m->conf->validate.argv == NULL) {
 		validated(m);
-	else
-		keeper_run(m, KEEPER_VALIDATE, NULL, on_validated);
+		return;
+	}
+	keeper_run(m, KEEPER_VALIDATE, NULL, on_validated);
+	/* While nginx reads it: what the generation will need on the disk (R16). A failure comes
+	 * again when it is recorded, and is said then. */
+	(void)objects_sync(m->keeper->objects, NULL);
 }

@@ -397,11 +397,11 @@ class Family:
         """Who notices; None: nobody."""
         own = self.spec["cores"].get(path)
         for unit in sorted(self.spec["units"], key=lambda name: name != own):
-            found = self.fails(folder, unit, 20)
+            found = self.fails(folder, unit, 5)
             if found:
                 return found
         for sim in self.spec["sims"] if seeds else []:
-            found = self.fails(folder, sim, 60 + seeds // 100, "--seeds", str(seeds))
+            found = self.fails(folder, sim, 20 + seeds // 100, "--seeds", str(seeds))
             if found:
                 return found
         return None

@@ -39,6 +39,7 @@ static inline void crash(int index)
 	node->running = false;
 	node->restart_us = NEVER;
 	node->resume = false;
+	node->handed_over = false;
 	node->held = false;
 	node->lag_us = 0;
 	node->deaf = false;
@@ -151,6 +152,7 @@ static inline void kill_engine(int index)
 		return;
 	tell("n%d ! engine dies", index);
 	node->resume = node->fsm.state == VRRP_MASTER;
+	node->handed_over = node->fsm.handed_over;
 	node->held = node->resume && node->oracle.held;
 	node->running = false;
 	node->paused_until_us = 0;

@@ -330,8 +330,8 @@ static inline void oracle_before(struct oracle *o, const struct vrrp_fsm *fsm,
 		o->quiet_until_us = ev->u.start.quiet_until_us;
 	if (ev->type == VRRP_EV_STOP)
 		o->returns = false;
-	if (ev->type == VRRP_EV_HANDOVER && ev->u.handover.lift)
-		o->handed_over = false;
+	if (ev->type == VRRP_EV_HANDOVER && (ev->u.handover.lift || fsm->state == VRRP_INIT))
+		o->handed_over = !ev->u.handover.lift;
 	if (ev->type == VRRP_EV_CONF) /* other ranks: what was heard may mean something else */
 		for (int i = 0; i < fsm->conf.nodes_count; i++)
 			o->peers[i].sick =

@@ -77,6 +77,7 @@ struct node {
 	uint64_t last_advert_us; /* by its own clock, for a resume */
 	uint64_t restart_us;	 /* an engine that is being restarted */
 	bool resume;
+	bool handed_over; /* to its peers by an engine that died */
 	bool stopping;
 	bool held; /* a keepalived's addresses, or what a dead engine left */
 	int inbox_first, inbox_count;
@@ -462,6 +463,9 @@ static inline void start(int index)
 	feed_health(index);
 	if (node->maintenance)
 		feed_maintenance(index);
+	if (node->handed_over)
+		feed_handover(index, false);
+	node->handed_over = false;
 	feed(index, &ev);
 	node->resume = false;
 	node->held = false;

@@ -457,15 +457,35 @@ void agent_runner_on_beat_timer(void *ctx)
 	kill(r->engine, SIGKILL);
 }
 
-/* Takes off and sends what a new engine cannot go on with. Returns how many routers are kept. */
+static int group_of(const struct conf *conf, const struct agent_record *record)
+{
+	int place = conf_vrrp_index(conf, record->name);
+
+	return place < 0 ? -1 : conf->vrrps[place].group;
+}
+
+/* Takes off and sends what a new engine cannot go on with. Those that move together go on together
+ * or not at all (invariant A27). Returns how many routers are kept. */
 static int settle_estate(struct agent_runner *r, bool may_resume)
 {
+	const struct conf *conf = agent_runner_conf(r);
+	bool goes_on[ENGINE_ROUTERS_MAX], broken[CONF_GROUPS_MAX] = {false};
 	uint64_t now_us = loop_refresh_us(r->loop);
 
-	for (int i = agent_estate_count(r->estate) - 1; i >= 0; i--)
-		if (!may_resume || !agent_estate_can_resume(agent_estate_at(r->estate, i),
-							    agent_runner_conf(r), now_us))
+	for (int i = 0; i < agent_estate_count(r->estate); i++) {
+		const struct agent_record *record = agent_estate_at(r->estate, i);
+		int group = group_of(conf, record);
+
+		goes_on[i] = may_resume && agent_estate_can_resume(record, conf, now_us);
+		if (group >= 0 && record->addresses_count > 0 && !goes_on[i])
+			broken[group] = true;
+	}
+	for (int i = agent_estate_count(r->estate) - 1; i >= 0; i--) {
+		int group = group_of(conf, agent_estate_at(r->estate, i));
+
+		if (!goes_on[i] || (group >= 0 && broken[group]))
 			agent_estate_execute(r->estate, i);
+	}
 	agent_estate_trim(r->estate);
 	return agent_estate_count(r->estate);
 }

@@ -76,6 +76,20 @@ static uint64_t slowest_check_us(const struct agent_snapshot *snapshot, const st
 	return slowest_us;
 }
 
+static uint64_t group_skew_us(const struct conf *conf, int group)
+{
+	uint64_t longest_us = 0;
+
+	for (int i = 0; group >= 0 && i < conf->groups[group].members_count; i++) {
+		const struct conf_vrrp *v = &conf->vrrps[conf->groups[group].members[i]];
+		uint64_t skew_us = vrrp_fsm_skew_us((uint8_t)v->version, 1, v->advert_int_us);
+
+		if (skew_us > longest_us)
+			longest_us = skew_us;
+	}
+	return longest_us;
+}
+
 static void make_conf(const struct agent_snapshot *snapshot, const struct conf_vrrp *v,
 		      const struct vrrp_wire_conf *wire, struct vrrp_conf *ret_conf)
 {
@@ -89,6 +103,7 @@ static void make_conf(const struct agent_snapshot *snapshot, const struct conf_v
 		.self = conf->self,
 		.nodes_count = conf->nodes_count,
 		.grouped = v->group >= 0,
+		.group_skew_us = group_skew_us(conf, v->group),
 		.nopreempt = v->nopreempt,
 		.preempt_delay_us = v->preempt_delay_us,
 		.stop_wait_us = v->stop_wait_us,
@@ -581,8 +596,8 @@ static bool same_conf(const struct vrrp_conf *a, const struct vrrp_conf *b)
 	if (a->version != b->version || a->advert_int_us != b->advert_int_us ||
 	    a->down_adverts != b->down_adverts || a->self != b->self ||
 	    a->nodes_count != b->nodes_count || a->grouped != b->grouped ||
-	    a->nopreempt != b->nopreempt || a->preempt_delay_us != b->preempt_delay_us ||
-	    a->stop_wait_us != b->stop_wait_us ||
+	    a->group_skew_us != b->group_skew_us || a->nopreempt != b->nopreempt ||
+	    a->preempt_delay_us != b->preempt_delay_us || a->stop_wait_us != b->stop_wait_us ||
 	    a->undetermined_wait_us != b->undetermined_wait_us ||
 	    a->garp_master_delay_us != b->garp_master_delay_us ||
 	    a->garp_master_refresh_us != b->garp_master_refresh_us)

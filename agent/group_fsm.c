@@ -45,6 +45,16 @@ static void spread_handover(struct group_member *members, int count)
 			members[i].todo = GROUP_DO_HAND_OVER;
 }
 
+/* Its engine died, and it is back too late to go on as the others do. */
+static bool one_was_away(const struct group_member *members, int count)
+{
+	for (int i = 0; i < count; i++)
+		if (members[i].fsm->state == VRRP_BACKUP &&
+		    members[i].fsm->cause == VRRP_CAUSE_AWAY)
+			return true;
+	return false;
+}
+
 static bool was_handed_over(const struct group_member *members, int count)
 {
 	for (int i = 0; i < count; i++)
@@ -88,10 +98,8 @@ bool group_fsm_judge(struct group_fsm *fsm, struct group_member *members, int co
 	fsm->state = state_of(members, count, &holders);
 	if (fsm->state == VRRP_INIT)
 		return fsm->state != before;
-	/* A member that leaves lets go later than another one, or goes on for want of a successor:
-	 * it was there, only its adverts got lost. */
-	fsm->ends =
-		fsm->state != VRRP_MASTER && holders > 0 && (fsm->ends || before == VRRP_MASTER);
+	fsm->ends = fsm->state != VRRP_MASTER && holders > 0 &&
+		    (fsm->ends || before == VRRP_MASTER || one_was_away(members, count));
 	for (int i = 0; i < count; i++) {
 		const struct vrrp_fsm *member = members[i].fsm;
 

@@ -13,8 +13,7 @@
  *   from it since takes it as said there too, so that the others need not wait for master-down.
  *   Only of a node that knows groups; a foreign one may have left a single router.
  * - When one member hands over, all do.
- * - When one member of a group that was MASTER as a whole no longer is, the others let go too;
- *   those that leave when they have come to an end, whether they found a successor or not.
+ * - When one member of a group that was MASTER as a whole no longer is, the others let go too.
  *
  * After every step of a member: fill in all members, call group_fsm_judge(), step the members as it
  * says, and again until it asks for nothing. Members that leave are no longer told of.
@@ -46,7 +45,8 @@ struct group_member {
 struct group_fsm {
 	/* INIT until all members have begun; MASTER: all hold; FAULT: one is. */
 	enum vrrp_state state;
-	bool ends; /* was MASTER, and some members still hold */
+	bool ends; /* was MASTER, and some members still hold: they let go, those that leave when
+		    * they have come to an end, whether they found a successor or not */
 };
 
 void group_fsm_init(struct group_fsm *fsm);

@@ -33,10 +33,12 @@ uint64_t vrrp_fsm_others_wait_us(const struct vrrp_fsm *fsm)
 	return wait_us;
 }
 
-/* After a priority 0 the slowest peer, at priority 1, takes over by then. */
+/* After a priority 0 the slowest peer, at priority 1, takes over by then; in a group when the
+ * slowest of its members is ready to. */
 uint64_t vrrp_fsm_succession_us(const struct vrrp_fsm *fsm)
 {
-	return vrrp_fsm_skew_us(fsm->conf.version, 1, fsm->conf.advert_int_us) +
+	return max_us(vrrp_fsm_skew_us(fsm->conf.version, 1, fsm->conf.advert_int_us),
+		      fsm->conf.group_skew_us) +
 	       VRRP_LEAVE_MARGIN_US;
 }
 

@@ -125,7 +125,9 @@ struct vrrp_conf {
 	int self;	      /* index into nodes */
 	int nodes_count;
 	struct vrrp_node nodes[VRRP_NODES_MAX];
-	bool grouped; /* one of several that move together: see group_fsm.h */
+	bool grouped;		/* one of several that move together: see group_fsm.h */
+	uint64_t group_skew_us; /* the longest skew time at priority 1 of all of them; 0: not
+				   grouped */
 	bool nopreempt;
 	uint64_t preempt_delay_us;
 	uint64_t stop_wait_us;		 /* the longest wait in LEAVING */

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Virtual routers that move together: two on one interface, which only the group couples."""
-from lab import Lab, check, read, test, wait_for, write
+import signal
+
+from lab import Lab, check, kill, now_us, read, test, wait_for, write
 from pairs import VIP, VIP2, router, start_pair, tandem_conf, wait_state
 
 NOTIFY = """#!/bin/sh
@@ -8,11 +10,12 @@ echo "$*" >> /etc/tandem/told
 """
 
 
-def start_group(lab, tracks=("", ""), checks=(), group=""):
+def start_group(lab, tracks=("", ""), checks=(), group="", advert_ints=(0.1, 0.1), priority=None):
     for node in lab.nodes:
         write(node.path("/etc/tandem/notify.sh"), NOTIFY, 0o755)
-    routers = [router(name, vrid, vip, advert_int=0.1, **({"track": t} if t else {}))
-               for name, vrid, vip, t in (("VI_1", 51, VIP, tracks[0]), ("VI_2", 52, VIP2, tracks[1]))]
+    routers = [router(name, vrid, vip, priority, advert_int=s, **({"track": t} if t else {}))
+               for name, vrid, vip, t, s in (("VI_1", 51, VIP, tracks[0], advert_ints[0]),
+                                             ("VI_2", 52, VIP2, tracks[1], advert_ints[1]))]
     start_pair(lab, tandem_conf(lab, routers, checks=checks, mirrors=(
         'groups = ( { name = "edge"; members = [ "VI_1", "VI_2" ]; '
         'notify = "/etc/tandem/notify.sh"; ' + group + ' } );\n')), nginx=False)
@@ -72,4 +75,34 @@ def adverts_of_one_member_that_get_lost_make_no_second_master():
         lab.heal()
         wait_for("VI_1 is heard again", lambda: not web2.instance("VI_1")["wants"])
         web1.power_off()
+        holds(lab, "web2")
+
+
+@test()
+def what_one_member_cannot_go_on_with_after_an_engine_no_member_goes_on_with():
+    with Lab() as lab:
+        web1, web2 = lab.nodes
+        start_group(lab, advert_ints=(0.1, 1))
+        agent = next(r for r in web1.started if r.name == "agent")
+        engine = agent.parts(privileged=False)[0]
+        # Two intervals of one of them, and far less than two of the other.
+        kill(agent.pid, signal.SIGSTOP)
+        kill(engine, signal.SIGSTOP)
+        since_us = now_us()
+        wait_for("the last adverts of VI_1 are old", lambda: now_us() - since_us > 300_000)
+        kill(engine, signal.SIGKILL)
+        kill(agent.pid, signal.SIGCONT)
+        for name in ("VI_1", "VI_2"):
+            wait_for(f"{name} is given up", lambda n=name: (
+                f"{n}: the engine is gone: 1 addresses removed, 1 last wills sent" in agent.text()))
+        holds(lab, "web1")
+
+
+@test()
+def the_members_of_a_group_are_handed_over_together_however_slow_one_of_them_is():
+    with Lab() as lab:
+        start_group(lab, advert_ints=(0.1, 1), priority={"web1": 200, "web2": 190})
+        # Skew time leaves a busy machine some room; without a successor the node goes on as MASTER.
+        wait_for("VI_1 is handed over", lambda: lab["web1"].run(
+            "tandem", "handover", "VI_1", check_status=False).returncode == 0)
         holds(lab, "web2")

@@ -104,6 +104,16 @@ static void the_others_let_go_with_the_one_that_does(void **state)
 	assert_string_equal(judge(), "-Y-");
 	assert_int_equal(group.state, VRRP_FAULT);
 	assert_string_equal(judge(), "-Y-");
+	/* And so does a member whose engine came back too late. */
+	begin(VRRP_MASTER, VRRP_MASTER, VRRP_INIT);
+	judge();
+	c.state = VRRP_BACKUP;
+	c.cause = VRRP_CAUSE_AWAY;
+	assert_string_equal(judge(), "YY-");
+	begin(VRRP_LEAVING, VRRP_MASTER, VRRP_BACKUP);
+	a.cause = VRRP_CAUSE_AWAY;
+	c.cause = VRRP_CAUSE_START;
+	assert_string_equal(judge(), "---");
 	/* A take-over that has reached the first of them is none that ends. */
 	begin(VRRP_MASTER, VRRP_BACKUP, VRRP_BACKUP);
 	assert_string_equal(judge(), "---");

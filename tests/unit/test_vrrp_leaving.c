@@ -85,6 +85,28 @@ static void leaving_waits_996_ms_whatever_the_interval_of_version_2(void **state
 	expect_deadline(now_us + 996093 + 100000);
 }
 
+static void leaving_waits_for_the_slowest_member_of_its_group(void **state)
+{
+	static const uint8_t priorities[] = {100, 90};
+	uint64_t now_us;
+
+	(void)state;
+	configure(3, SECOND / 10, 2, priorities);
+	conf.group_skew_us = 996093;
+	now_us = become_master() + 1000;
+	simple(VRRP_EV_STOP, now_us);
+	timer(now_us + 5000);
+	expect_deadline(now_us + 996093 + 100000);
+	/* Unless that is this one. */
+	configure(3, 10 * SECOND, 2, priorities);
+	conf.group_skew_us = 996093;
+	conf.stop_wait_us = 60 * SECOND;
+	now_us = become_master() + 1000;
+	simple(VRRP_EV_STOP, now_us);
+	timer(now_us + 5000);
+	expect_deadline(now_us + 9960937 + 100000);
+}
+
 static void a_single_node_leaves_without_waiting(void **state)
 {
 	static const uint8_t priorities[] = {100};
@@ -207,6 +229,7 @@ int main(void)
 		cmocka_unit_test(leaving_ends_when_nobody_takes_over_and_says_no_last_word),
 		cmocka_unit_test(leaving_waits_no_longer_than_stop_wait),
 		cmocka_unit_test(leaving_waits_996_ms_whatever_the_interval_of_version_2),
+		cmocka_unit_test(leaving_waits_for_the_slowest_member_of_its_group),
 		cmocka_unit_test(a_single_node_leaves_without_waiting),
 		cmocka_unit_test(leaving_says_no_last_word_to_a_successor_of_priority_1),
 		cmocka_unit_test(leaving_goes_on_waiting_when_its_successor_gives_up),

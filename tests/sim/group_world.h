@@ -1,0 +1,487 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * group_world: nodes whose virtual routers move together, each router in a network of its own, with
+ * the real cores of routers, groups and checks in virtual time. sim_group.c breaks things here and
+ * judges what comes of it.
+ */
+#ifndef TANDEM_GROUP_WORLD_H
+#define TANDEM_GROUP_WORLD_H
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/group_fsm.h"
+#include "agent/health_fsm.h"
+#include "tests/sim/vrrp_shape.h"
+
+#define NODES_MAX 4
+#define NETWORKS_MAX 3
+#define CHECKS_MAX 2
+#define MESSAGES_MAX 1024
+#define SECOND UINT64_C(1000000)
+#define NEVER VRRP_NEVER_US
+
+struct message {
+	uint64_t at_us;
+	int from, to, network;
+	bool announcement;
+	uint8_t priority;
+};
+
+struct node {
+	struct vrrp_fsm routers[NETWORKS_MAX];
+	struct group_fsm group;
+	bool running;
+	bool up[NETWORKS_MAX]; /* its interfaces */
+	uint8_t base;
+	struct health_track checks[CHECKS_MAX]; /* every member tracks all of them */
+	int checks_count;
+	struct health_rank rank;
+	bool maintenance;
+	uint64_t paused_until_us;
+	uint64_t report_us;	 /* when checks that have not reported do */
+	uint64_t quiet_until_us; /* its start-up delay, whoever runs the engine */
+	/* Between two engines. */
+	uint64_t restart_us;
+	bool resumes; /* the addresses are still there */
+	bool handed_over[NETWORKS_MAX];
+	uint64_t last_advert_us[NETWORKS_MAX];
+	struct message inbox[MESSAGES_MAX];
+	int inbox_count;
+};
+
+static struct {
+	uint64_t rng, now_us;
+	int nodes_count, networks_count;
+	struct vrrp_conf conf; /* with the longest of the intervals */
+	uint64_t intervals_us[NETWORKS_MAX];
+	struct node nodes[NODES_MAX];
+	struct message messages[MESSAGES_MAX];
+	int messages_count;
+	uint64_t startup_delay_us;
+	int loss_percent[NETWORKS_MAX];
+	uint64_t cut_until_us[NETWORKS_MAX][NODES_MAX][NODES_MAX];
+	bool gap; /* nobody held an address of one of the networks */
+} world;
+static uint64_t seed_now, steps, take_overs, schedules;
+static bool trace;
+
+static inline void fail(const char *invariant, const char *what)
+{
+	fprintf(stderr,
+		"sim_group: invariant %s broken at %" PRIu64 " us of seed %" PRIu64 ": %s\n"
+		"replay: tests/sim/sim_group --seed %" PRIu64 " --trace\n",
+		invariant, world.now_us, seed_now, what, seed_now);
+	exit(1);
+}
+
+static inline uint64_t draw(void)
+{
+	uint64_t z = world.rng += 0x9e3779b97f4a7c15u;
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+	z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+	return z ^ z >> 31;
+}
+
+static inline uint64_t below(uint64_t n)
+{
+	return n ? draw() % n : 0;
+}
+
+static inline bool chance(int percent)
+{
+	return below(100) < (uint64_t)percent;
+}
+
+static inline void tell(int node, int network, const char *what)
+{
+	if (trace)
+		printf("%12" PRIu64 " n%d.%d %s\n", world.now_us, node, network, what);
+}
+
+/* ---- steps ---- */
+
+static inline void post(int from, int network, bool announcement, uint8_t priority)
+{
+	for (int to = 0; to < world.nodes_count; to++) {
+		if (to == from || chance(world.loss_percent[network]) ||
+		    world.now_us < world.cut_until_us[network][from][to])
+			continue;
+		if (world.messages_count == MESSAGES_MAX)
+			fail("A9", "an advert storm");
+		world.messages[world.messages_count++] =
+			(struct message){.at_us = world.now_us + 50 + below(2000),
+					 .from = from,
+					 .to = to,
+					 .network = network,
+					 .announcement = announcement,
+					 .priority = priority};
+	}
+}
+
+static inline void step(int index, int network, struct vrrp_event ev)
+{
+	struct node *node = &world.nodes[index];
+	struct vrrp_fsm *fsm = &node->routers[network], before;
+	struct vrrp_actions actions;
+	const char *wrong;
+
+	memcpy(&before, fsm, sizeof(before));
+	ev.now_us = world.now_us;
+	vrrp_fsm_step(fsm, &ev, &actions);
+	steps++;
+	wrong = vrrp_shape_broken(&before, fsm, &ev, &actions);
+	if (wrong)
+		fail("A28", wrong);
+	for (int i = 0; i < actions.count; i++) {
+		const struct vrrp_action *action = &actions.list[i];
+
+		if (action->type == VRRP_DO_SEND && action->u.priority)
+			node->last_advert_us[network] = world.now_us;
+		if (action->type == VRRP_DO_SEND && node->up[network])
+			post(index, network, false, action->u.priority);
+		if (action->type == VRRP_DO_ANNOUNCE && node->up[network])
+			post(index, network, true, 0);
+		if (action->type == VRRP_DO_TRANSITION) {
+			take_overs += action->u.transition.to == VRRP_MASTER;
+			if (trace)
+				printf("%12" PRIu64 " n%d.%d %s -> %s cause=%s prio=%d\n",
+				       world.now_us, index, network,
+				       vrrp_fsm_state_name(action->u.transition.from),
+				       vrrp_fsm_state_name(action->u.transition.to),
+				       vrrp_fsm_cause_name(action->u.transition.cause),
+				       fsm->priority);
+		}
+	}
+}
+
+static inline void die(int index)
+{
+	struct node *node = &world.nodes[index];
+
+	tell(index, 0, "! is gone");
+	node->running = false;
+	node->inbox_count = 0;
+	node->restart_us = node->report_us = NEVER;
+	node->quiet_until_us = 0;
+	node->resumes = false;
+	memset(node->handed_over, 0, sizeof(node->handed_over));
+}
+
+static inline void judge(int index)
+{
+	struct node *node = &world.nodes[index];
+	struct group_member members[NETWORKS_MAX];
+	bool again = true, master = false, without = false, stopped = true;
+
+	for (int round = 0; again; round++) {
+		if (round > 16)
+			fail("A27", "a group that does not come to rest");
+		again = false;
+		for (int i = 0; i < world.networks_count; i++)
+			members[i].fsm = &node->routers[i];
+		group_fsm_judge(&node->group, members, world.networks_count);
+		for (int i = 0; i < world.networks_count; i++) {
+			struct vrrp_event ev = {.type = VRRP_EV_GROUP_TAKE};
+
+			switch (members[i].todo) {
+			case GROUP_DO_NOTHING:
+				continue;
+			case GROUP_DO_TAKE:
+				break;
+			case GROUP_DO_YIELD:
+				ev.type = VRRP_EV_GROUP_YIELD;
+				ev.u.yield.handed_over = members[i].handed_over;
+				break;
+			case GROUP_DO_HAND_OVER:
+				ev.type = VRRP_EV_HANDOVER;
+				break;
+			case GROUP_DO_LEFT:
+				ev.type = VRRP_EV_GROUP_LEFT;
+				ev.u.left.node = members[i].left_node;
+				break;
+			}
+			again = true;
+			step(index, i, ev);
+		}
+	}
+	for (int i = 0; i < world.networks_count; i++) {
+		const enum vrrp_state state = node->routers[i].state;
+
+		master |= state == VRRP_MASTER;
+		without |= state == VRRP_BACKUP || state == VRRP_FAULT;
+		stopped &= state == VRRP_INIT;
+	}
+	if (node->running && master && without)
+		fail("A27", "holds a part of the group");
+	if (node->running && stopped)
+		die(index);
+}
+
+static inline void all_members(int index, struct vrrp_event ev)
+{
+	for (int i = 0; i < world.networks_count; i++)
+		step(index, i, ev);
+	judge(index);
+}
+
+/* An interface that is down takes the others with it: that is the shell's part. */
+static inline void links(int index)
+{
+	struct vrrp_event ev = {.type = VRRP_EV_LINK};
+
+	ev.u.link.up = true;
+	for (int i = 0; i < world.networks_count; i++)
+		ev.u.link.up &= world.nodes[index].up[i];
+	all_members(index, ev);
+}
+
+static inline struct vrrp_event rank_of(const struct node *node)
+{
+	struct vrrp_event ev = {.type = VRRP_EV_HEALTH};
+
+	ev.u.health.priority = node->rank.priority;
+	ev.u.health.undetermined = node->rank.undetermined;
+	return ev;
+}
+
+/* What all members are told alike: the shell gives all of them the same tracks. */
+static inline void health(int index)
+{
+	struct node *node = &world.nodes[index];
+
+	node->rank = health_fsm_rank(node->base, node->checks, node->checks_count);
+	if (!node->running || world.now_us < node->paused_until_us)
+		return;
+	if (node->routers[0].rank != node->rank.priority ||
+	    node->routers[0].undetermined != node->rank.undetermined)
+		all_members(index, rank_of(node));
+}
+
+static inline void report(int index)
+{
+	struct node *node = &world.nodes[index];
+
+	node->report_us = NEVER;
+	for (int i = 0; i < node->checks_count; i++)
+		if (node->checks[i].state == HEALTH_UNDETERMINED)
+			node->checks[i].state = chance(80) ? HEALTH_UP : HEALTH_DOWN;
+}
+
+static inline struct vrrp_event maintenance_of(const struct node *node)
+{
+	struct vrrp_event ev = {.type = VRRP_EV_MAINTENANCE};
+
+	ev.u.maintenance.on = node->maintenance;
+	return ev;
+}
+
+/* As the shell does: what holds for it first, then START, or RESUME after an engine that died. */
+static inline void start(int index)
+{
+	struct node *node = &world.nodes[index];
+	struct vrrp_conf conf = world.conf;
+	struct vrrp_event link = {.type = VRRP_EV_LINK};
+
+	tell(index, 0, node->resumes ? "! goes on" : "! starts");
+	conf.self = index;
+	node->paused_until_us = 0;
+	if (node->restart_us == NEVER)
+		node->quiet_until_us = world.now_us + world.startup_delay_us;
+	node->restart_us = NEVER;
+	group_fsm_init(&node->group);
+	if (!node->resumes) {
+		node->inbox_count = 0;
+		node->report_us = world.now_us + below(2 * world.conf.undetermined_wait_us);
+		for (int i = 0; i < node->checks_count; i++)
+			node->checks[i].state = HEALTH_UNDETERMINED;
+		if (chance(60))
+			report(index);
+	}
+	node->rank = health_fsm_rank(node->base, node->checks, node->checks_count);
+	link.u.link.up = true;
+	for (int i = 0; i < world.networks_count; i++)
+		link.u.link.up &= node->up[i];
+	for (int i = 0; i < world.networks_count; i++) {
+		/* Each network knows the nodes by addresses of its own. */
+		for (int j = 0; j < world.nodes_count; j++)
+			conf.nodes[j].address.bytes[2] = (uint8_t)i;
+		conf.advert_int_us = world.intervals_us[i];
+		vrrp_fsm_init(&node->routers[i], &conf);
+	}
+	node->running = true;
+	for (int i = 0; i < world.networks_count; i++) {
+		struct vrrp_event ev = {.type = node->resumes ? VRRP_EV_RESUME : VRRP_EV_START};
+
+		step(index, i, link);
+		step(index, i, rank_of(node));
+		if (node->maintenance)
+			step(index, i, maintenance_of(node));
+		if (node->handed_over[i])
+			step(index, i, (struct vrrp_event){.type = VRRP_EV_HANDOVER});
+		if (!node->resumes) {
+			ev.u.start.quiet_until_us = node->quiet_until_us;
+		} else {
+			ev.u.resume.last_advert_us = node->last_advert_us[i];
+			ev.u.resume.priority = node->rank.priority;
+		}
+		step(index, i, ev);
+	}
+	node->resumes = false;
+	judge(index);
+}
+
+static inline void stop(int index)
+{
+	tell(index, 0, "! stops");
+	all_members(index, (struct vrrp_event){.type = VRRP_EV_STOP});
+}
+
+/* The runner starts another engine at once. It lets the members of a group go on together or not at
+ * all: otherwise it sends the last will of each that held something. */
+static inline void kill_engine(int index)
+{
+	struct node *node = &world.nodes[index];
+
+	tell(index, 0, "! engine dies");
+	node->running = false;
+	node->restart_us = world.now_us + below(2 * world.intervals_us[0]);
+	node->resumes = true;
+	for (int i = 0; i < world.networks_count; i++) {
+		const struct vrrp_fsm *fsm = &node->routers[i];
+
+		node->handed_over[i] = fsm->handed_over;
+		node->resumes = node->resumes && fsm->state == VRRP_MASTER &&
+				world.now_us - node->last_advert_us[i] < 2 * world.intervals_us[i];
+	}
+	for (int i = 0; i < world.networks_count && !node->resumes; i++)
+		if (vrrp_fsm_holds(&node->routers[i]) && node->up[i])
+			post(index, i, false, VRRP_PRIORITY_LEAVE);
+}
+
+/* ---- time ---- */
+
+static inline void receive(int index, const struct message *m)
+{
+	struct vrrp_event ev = {.type = m->announcement ? VRRP_EV_ANNOUNCED : VRRP_EV_ADVERT};
+
+	if (!m->announcement) {
+		ev.u.advert.arrival_us = m->at_us;
+		ev.u.advert.node = m->from;
+		ev.u.advert.priority = m->priority;
+		ev.u.advert.advert_int_us = world.intervals_us[m->network];
+	} else if (world.nodes[index].routers[m->network].state != VRRP_LEAVING) {
+		return;
+	}
+	step(index, m->network, ev);
+	judge(index);
+}
+
+static inline uint64_t wake_us(const struct node *node)
+{
+	uint64_t at_us = NEVER;
+
+	if (!node->running)
+		return node->restart_us;
+	for (int i = 0; i < world.networks_count; i++) {
+		const uint64_t deadline_us = vrrp_fsm_deadline(&node->routers[i]);
+
+		at_us = deadline_us < at_us ? deadline_us : at_us;
+	}
+	at_us = node->report_us < at_us ? node->report_us : at_us;
+	if (node->inbox_count)
+		at_us = world.now_us;
+	at_us = at_us < node->paused_until_us ? node->paused_until_us : at_us;
+	return at_us < world.now_us ? world.now_us : at_us;
+}
+
+/* Everything that waits in the sockets, then the deadlines. */
+static inline void turn(int index)
+{
+	struct node *node = &world.nodes[index];
+
+	if (!node->running) {
+		start(index);
+		return;
+	}
+	for (int i = 0; i < node->inbox_count; i++) {
+		const struct message m = node->inbox[i];
+
+		receive(index, &m);
+	}
+	node->inbox_count = 0;
+	if (node->report_us <= world.now_us)
+		report(index);
+	health(index); /* that, and what changed while it hung */
+	for (int i = 0; i < world.networks_count; i++) {
+		if (vrrp_fsm_deadline(&node->routers[i]) > world.now_us)
+			continue;
+		step(index, i, (struct vrrp_event){.type = VRRP_EV_TIMER});
+		judge(index);
+	}
+}
+
+static inline void deliver(const struct message *m)
+{
+	struct node *node = &world.nodes[m->to];
+
+	if (node->running && node->up[m->network] && node->inbox_count < MESSAGES_MAX)
+		node->inbox[node->inbox_count++] = *m;
+}
+
+static inline void watch(void)
+{
+	for (int i = 0; i < world.networks_count; i++) {
+		bool held = false;
+
+		for (int j = 0; j < world.nodes_count; j++) {
+			const struct node *node = &world.nodes[j];
+
+			held |= node->resumes ||
+				(node->running && vrrp_fsm_holds(&node->routers[i]));
+		}
+		world.gap |= !held;
+	}
+}
+
+static inline void run(uint64_t for_us)
+{
+	const uint64_t until_us = world.now_us + for_us;
+
+	for (;;) {
+		uint64_t at_us = until_us;
+		int who = -1, which = -1;
+
+		for (int i = 0; i < world.nodes_count; i++) {
+			const uint64_t wake = wake_us(&world.nodes[i]);
+
+			if (wake < at_us) {
+				at_us = wake;
+				who = i;
+			}
+		}
+		for (int i = 0; i < world.messages_count; i++) {
+			if (world.messages[i].at_us < at_us) {
+				at_us = world.messages[i].at_us;
+				which = i;
+			}
+		}
+		world.now_us = at_us > world.now_us ? at_us : world.now_us;
+		if (which >= 0) {
+			const struct message m = world.messages[which];
+
+			world.messages[which] = world.messages[--world.messages_count];
+			deliver(&m);
+		} else if (who >= 0) {
+			turn(who);
+		} else {
+			return;
+		}
+		watch();
+	}
+}
+
+#endif

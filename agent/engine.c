@@ -256,6 +256,7 @@ static void on_link(void *ctx, const struct netmon_link *link, bool gone)
 	if (gone) {
 		engine_vips_forget(engine, link->ifindex);
 		engine_rivals_forget(engine, link->ifindex);
+		engine_announce_forget(engine, link->ifindex);
 	}
 	engine->look_due = true;
 	engine_soon(engine);
@@ -515,6 +516,7 @@ static void release(struct engine *engine)
 	}
 	engine_vips_forget(engine, 0);
 	engine_rivals_forget(engine, 0);
+	engine_announce_forget(engine, 0);
 	ctl_server_free(engine->ctl);
 	close(engine->listen_fd);
 	netmon_free(engine->netmon);
@@ -529,6 +531,7 @@ static void release(struct engine *engine)
 	loop_timer_free(engine->second_timer);
 	loop_timer_free(engine->soon_timer);
 	loop_timer_free(engine->mails.timer);
+	loop_timer_free(engine->announce_timer);
 	msg_channel_free(engine->prober);
 	msg_channel_free(engine->channel);
 	agent_snapshot_drop(engine->snapshot);
@@ -551,6 +554,8 @@ static int set_up(struct engine *engine, const struct engine_start *start)
 		error = loop_timer_new(engine->loop, on_soon, engine, &engine->soon_timer);
 	if (!error)
 		error = engine_mail_init(engine);
+	if (!error)
+		error = engine_announce_init(engine);
 	if (!error)
 		error = loop_signal_add(engine->loop, SIGTERM, on_stop_signal, engine, &signals);
 	if (!error)

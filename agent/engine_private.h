@@ -8,8 +8,9 @@
  *   engine_sockets.c the sockets that hear adverts, and whose they are
  *   engine_packets.c its adverts: what comes in, what goes out
  *   engine_routes.c  its routes
- *   engine_vips.c    its addresses, and the wire on which they are announced
  *   engine_rivals.c  who else has its addresses
+ *   engine_vips.c    its addresses, and the wire on which others announce them
+ *   engine_announce.c what we announce
  *   engine_check.c   one check: its life, pid files, scripts, interfaces, other routers
  *   engine_group.c   routers that move together
  *   engine_named.c   a check's processes by their name
@@ -51,6 +52,7 @@ struct engine_held {
 	struct ip_prefix prefix; /* as it is on the interface */
 	bool ours;		 /* we added it; otherwise it was there and is never removed */
 	bool announced;		 /* by somebody else, since the watch began */
+	int to_announce;	 /* packets that wait; see engine_announce.c */
 };
 
 /* Announcements are heard with one socket for each interface and family (ARP, neighbour
@@ -267,6 +269,8 @@ struct engine {
 	struct engine_ear *ears;
 	struct engine_socket *sockets;
 	int send_fds[2];			     /* IPv4, IPv6; -1: this host has none of it */
+	struct engine_lane *lanes; /* see engine_announce.c */
+	struct loop_timer *announce_timer;
 	struct engine_group groups[CONF_GROUPS_MAX]; /* as in the last snapshot */
 	uint32_t next_router_id, next_socket_id, next_run, next_request;
 	struct loop_timer *beat_timer, *second_timer;
@@ -372,7 +376,8 @@ const struct ip_addr *engine_node_source(const struct agent_snapshot *snapshot,
 /* engine_vips.c */
 void engine_vips_hold(struct engine_router *router);
 void engine_vips_release(struct engine_router *router);
-void engine_vips_announce(struct engine_router *router);
+/* By the configuration that the router has now. */
+bool engine_vips_wanted(const struct engine_router *router, const struct engine_held *held);
 void engine_vips_watch(struct engine_router *router);
 void engine_vips_unwatch(struct engine_router *router);
 /* The interface has gone. 0: all of them, at the end. */
@@ -390,6 +395,12 @@ void engine_rivals_second(struct engine *engine); /* once a second */
 /* The interface has gone. 0: all of them, at the end. */
 void engine_rivals_forget(struct engine *engine, int ifindex);
 json_t *engine_rivals_status(const struct engine_router *router);
+
+/* engine_announce.c */
+int engine_announce_init(struct engine *engine);
+void engine_announce(struct engine_router *router, enum vrrp_announce which);
+/* The interface has gone. 0: all of them, at the end. */
+void engine_announce_forget(struct engine *engine, int ifindex);
 
 /* engine_group.c */
 /* The snapshot is another one now. */

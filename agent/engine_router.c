@@ -108,8 +108,9 @@ static void make_conf(const struct agent_snapshot *snapshot, const struct conf_v
 		.preempt_delay_us = v->preempt_delay_us,
 		.stop_wait_us = v->stop_wait_us,
 		.undetermined_wait_us = slowest_check_us(snapshot, v),
-		.garp_master_delay_us = v->garp_master_delay_us,
-		.garp_master_refresh_us = v->garp_master_refresh_us,
+		.garp_master_delay_us = v->garp.master_delay_us,
+		.garp_master_refresh_us = v->garp.refresh_us,
+		.garp_lower_prio_delay_us = v->garp.lower_prio_delay_us,
 	};
 	/* The number in a file is no part of what the others may expect. */
 	for (int i = 0; i < v->tracks_count; i++)
@@ -309,7 +310,7 @@ static void carry_out(struct engine_router *router, const struct vrrp_action *ac
 		engine_vips_release(router);
 		break;
 	case VRRP_DO_ANNOUNCE:
-		engine_vips_announce(router);
+		engine_announce(router, action->u.announce);
 		break;
 	case VRRP_DO_WATCH:
 		engine_vips_watch(router);
@@ -600,7 +601,8 @@ static bool same_conf(const struct vrrp_conf *a, const struct vrrp_conf *b)
 	    a->preempt_delay_us != b->preempt_delay_us || a->stop_wait_us != b->stop_wait_us ||
 	    a->undetermined_wait_us != b->undetermined_wait_us ||
 	    a->garp_master_delay_us != b->garp_master_delay_us ||
-	    a->garp_master_refresh_us != b->garp_master_refresh_us)
+	    a->garp_master_refresh_us != b->garp_master_refresh_us ||
+	    a->garp_lower_prio_delay_us != b->garp_lower_prio_delay_us)
 		return false;
 	for (int i = 0; i < a->nodes_count; i++)
 		if (a->nodes[i].priority != b->nodes[i].priority ||

@@ -49,7 +49,7 @@ static int ifindex_of(const struct engine_router *router, const struct conf_vip 
 	return link ? link->ifindex : 0;
 }
 
-static bool is_wanted(const struct engine_router *router, const struct engine_held *held)
+bool engine_vips_wanted(const struct engine_router *router, const struct engine_held *held)
 {
 	const struct conf_vip *vip = find_vip(router->conf, &held->prefix.addr);
 
@@ -225,7 +225,7 @@ void engine_vips_hold(struct engine_router *router)
 		if (hold_one(router, &router->conf->vips[i]))
 			failed++;
 	for (int i = router->held_count - 1; i >= 0; i--)
-		if (!is_wanted(router, &router->held[i]))
+		if (!engine_vips_wanted(router, &router->held[i]))
 			remove_one(router, i);
 	router->renewed_us = loop_now_us(router->engine->loop);
 	if (failed)
@@ -239,27 +239,6 @@ void engine_vips_release(struct engine_router *router)
 	for (int i = router->held_count - 1; i >= 0; i--)
 		remove_one(router, i);
 	netmon_catch_up(router->engine->netmon);
-}
-
-void engine_vips_announce(struct engine_router *router)
-{
-	for (int i = 0; i < router->held_count; i++) {
-		const struct engine_held *held = &router->held[i];
-		const struct netmon_link *link =
-			netmon_link_by_index(router->engine->netmon, held->ifindex);
-		int error;
-
-		/* Where there is no Ethernet, nobody asks who has an address. */
-		if (!link || !link->has_mac || !is_wanted(router, held))
-			continue;
-		error = announce_send(router->engine->announce_fd, link->ifindex, link->mac,
-				      &held->prefix.addr);
-		if (error) {
-			log_warn("%s: its addresses cannot be announced on %s: %s",
-				 router->conf->name, link->name, strerror(-error));
-			return;
-		}
-	}
 }
 
 static void hear(struct engine_router *router, const struct ip_addr *addr)

@@ -130,9 +130,9 @@ void vrrp_fsm_send(struct vrrp_fsm *fsm, struct vrrp_actions *out, uint8_t prior
 	fsm->sent_us = fsm->now_us;
 }
 
-void vrrp_fsm_announce(struct vrrp_fsm *fsm, struct vrrp_actions *out)
+void vrrp_fsm_announce(struct vrrp_fsm *fsm, struct vrrp_actions *out, enum vrrp_announce which)
 {
-	vrrp_fsm_act(out, VRRP_DO_ANNOUNCE);
+	vrrp_fsm_act(out, VRRP_DO_ANNOUNCE)->u.announce = which;
 	fsm->stats.announces++;
 }
 
@@ -167,6 +167,7 @@ void vrrp_fsm_clear_deadlines(struct vrrp_fsm *fsm)
 	fsm->doubted = false;
 	fsm->advert_us = VRRP_NEVER_US;
 	fsm->announce_us = VRRP_NEVER_US;
+	fsm->announced_once = false;
 	fsm->contend_step = VRRP_CONTENTION_ANNOUNCES;
 	fsm->put_back_us = VRRP_NEVER_US;
 	fsm->resigned_until_us = VRRP_NEVER_US;

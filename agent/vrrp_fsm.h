@@ -70,8 +70,11 @@
 #define VRRP_RESIGN_DOUBLINGS_MAX 10
 /* What a node in maintenance advertises: anybody who is not outranks it. */
 #define VRRP_MAINTENANCE_PRIORITY 1
-/* Announcements 20, 50, 200 and 1000 ms after a contention was won. */
+/* Announcements 20, 50 and 200 ms after a contention was won, and once more after
+ * garp_lower_prio_delay. */
 #define VRRP_CONTENTION_ANNOUNCES 4
+/* So often at most, whatever the delay. */
+#define VRRP_CONTENTION_GAP_US 1000000
 
 enum vrrp_state {
 	VRRP_INIT,
@@ -136,6 +139,7 @@ struct vrrp_conf {
 					  * the slowest tracked check may take */
 	uint64_t garp_master_delay_us;	 /* the second announcement */
 	uint64_t garp_master_refresh_us; /* 0: never */
+	uint64_t garp_lower_prio_delay_us; /* the last one after a contention; 0: none so late */
 };
 
 enum vrrp_event_type {
@@ -219,11 +223,19 @@ enum vrrp_alarm {
 	VRRP_ALARMS
 };
 
+/* What an announcement is for: the file says how many packets each kind has. */
+enum vrrp_announce {
+	VRRP_ANNOUNCE_MASTER,	  /* the addresses are here now; and once more a little later */
+	VRRP_ANNOUNCE_REFRESH,	  /* and still are */
+	VRRP_ANNOUNCE_CONTENTION, /* a master of lower rank was heard */
+	VRRP_ANNOUNCES
+};
+
 enum vrrp_action_type {
 	VRRP_DO_SEND,	  /* priority: one advert to each destination */
 	VRRP_DO_HOLD,	  /* make the interface have exactly the configured addresses */
 	VRRP_DO_RELEASE,  /* remove all of them */
-	VRRP_DO_ANNOUNCE, /* one gratuitous ARP for each address */
+	VRRP_DO_ANNOUNCE, /* announce: gratuitous ARPs for each address */
 	VRRP_DO_WATCH,	  /* watch the wire for a foreign announcement of the last address */
 	VRRP_DO_UNWATCH,
 	VRRP_DO_TRANSITION, /* transition: log it, queue the hooks */
@@ -237,6 +249,7 @@ struct vrrp_action {
 	union {
 		uint8_t priority;
 		enum vrrp_alarm alarm;
+		enum vrrp_announce announce;
 		struct {
 			enum vrrp_state from, to;
 			enum vrrp_cause cause;
@@ -319,6 +332,7 @@ struct vrrp_fsm {
 	uint64_t sent_us;	    /* last advert with a priority above 0 */
 	uint64_t answer_us;	    /* no answer to a lower-priority master before this */
 	uint64_t announce_us;	    /* next announcement: second, or refresh */
+	bool announced_once;	    /* and not yet a second time */
 	uint64_t contend_from_us;   /* when the contention was seen whose announcements are due */
 	int contend_step;	    /* next of them; VRRP_CONTENTION_ANNOUNCES: none */
 	uint64_t contend_last_us;   /* last advert of a lower-priority master */

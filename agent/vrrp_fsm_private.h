@@ -63,7 +63,7 @@ static inline bool may_preempt(const struct vrrp_fsm *fsm)
 struct vrrp_action *vrrp_fsm_act(struct vrrp_actions *out, enum vrrp_action_type type);
 void vrrp_fsm_raise(struct vrrp_actions *out, enum vrrp_alarm which);
 void vrrp_fsm_send(struct vrrp_fsm *fsm, struct vrrp_actions *out, uint8_t priority);
-void vrrp_fsm_announce(struct vrrp_fsm *fsm, struct vrrp_actions *out);
+void vrrp_fsm_announce(struct vrrp_fsm *fsm, struct vrrp_actions *out, enum vrrp_announce which);
 void vrrp_fsm_transition(struct vrrp_fsm *fsm, struct vrrp_actions *out, enum vrrp_state to,
 			 enum vrrp_cause cause, int node);
 

@@ -4,11 +4,16 @@
 
 uint64_t vrrp_fsm_contend_deadline_us(const struct vrrp_fsm *fsm)
 {
-	static const uint32_t after_us[VRRP_CONTENTION_ANNOUNCES] = {20000, 50000, 200000, 1000000};
+	static const uint32_t after_us[VRRP_CONTENTION_ANNOUNCES - 1] = {20000, 50000, 200000};
+	const uint64_t last_us = fsm->conf.garp_lower_prio_delay_us;
+	const int step = fsm->contend_step;
 
-	if (fsm->contend_step >= VRRP_CONTENTION_ANNOUNCES)
+	if (step >= VRRP_CONTENTION_ANNOUNCES ||
+	    (step == VRRP_CONTENTION_ANNOUNCES - 1 && !last_us))
 		return VRRP_NEVER_US;
-	return later(fsm->contend_from_us, after_us[fsm->contend_step]);
+	if (step == VRRP_CONTENTION_ANNOUNCES - 1 || (last_us && last_us < after_us[step]))
+		return later(fsm->contend_from_us, last_us);
+	return later(fsm->contend_from_us, after_us[step]);
 }
 
 /* A peer that knows nothing of sickness and would have to be told. by_last_word: by what it
@@ -46,6 +51,7 @@ static void enter_master(struct vrrp_fsm *fsm)
 	fsm->contend_last_us = 0;
 	fsm->handed_over = false; /* the successor has failed, or there was none */
 	fsm->stats.became_master++;
+	fsm->announced_once = fsm->conf.garp_master_delay_us > 0;
 	fsm->announce_us = later(
 		fsm->now_us, fsm->conf.garp_master_delay_us	? fsm->conf.garp_master_delay_us
 			     : fsm->conf.garp_master_refresh_us ? fsm->conf.garp_master_refresh_us
@@ -66,7 +72,7 @@ void vrrp_fsm_become_master(struct vrrp_fsm *fsm, struct vrrp_actions *out, enum
 	fsm->advert_us = later(fsm->now_us, fsm->conf.advert_int_us);
 	vrrp_fsm_send(fsm, out, fsm->priority);
 	vrrp_fsm_act(out, VRRP_DO_HOLD);
-	vrrp_fsm_announce(fsm, out);
+	vrrp_fsm_announce(fsm, out, VRRP_ANNOUNCE_MASTER);
 	vrrp_fsm_transition(fsm, out, VRRP_MASTER, cause, node);
 }
 
@@ -177,6 +183,16 @@ static void master_maintenance(struct vrrp_fsm *fsm, const struct vrrp_event *ev
 		rank_changed(fsm, out);
 }
 
+/* The announcements that follow a contention; A9 bounds them. */
+static void begin_series(struct vrrp_fsm *fsm)
+{
+	if (fsm->contend_from_us &&
+	    fsm->now_us < later(fsm->contend_from_us, VRRP_CONTENTION_GAP_US))
+		return;
+	fsm->contend_step = 0;
+	fsm->contend_from_us = fsm->now_us;
+}
+
 /* Somebody of lower rank believes that he is the master. RFC 9568 section 6.4.3 (735) only
  * discards; keepalived answers with five gratuitous ARPs each time, 860 a second in a split. The
  * answer's rate is bounded, and the announcements come when the other's own are through. */
@@ -185,18 +201,18 @@ static void win_contention(struct vrrp_fsm *fsm, struct vrrp_actions *out)
 	const uint64_t quiet_us = max_us(3 * fsm->conf.advert_int_us, 2000000);
 	const bool took_it =
 		fsm->cause == VRRP_CAUSE_PREEMPT || fsm->cause == VRRP_CAUSE_SICK_HOLDER;
+	const bool first =
+		fsm->contend_last_us == 0 || fsm->now_us - fsm->contend_last_us > quiet_us;
 
 	/* The last word of the one that it was taken from is no contention. */
-	if (!(took_it && fsm->now_us - fsm->since_us < fsm->conf.advert_int_us) &&
-	    (fsm->contend_last_us == 0 || fsm->now_us - fsm->contend_last_us > quiet_us)) {
+	if (first && !(took_it && fsm->now_us - fsm->since_us < fsm->conf.advert_int_us)) {
 		vrrp_fsm_raise(out, VRRP_ALARM_CONTENTION);
 		fsm->stats.contentions++;
 	}
 	fsm->contend_last_us = fsm->now_us;
-	if (fsm->contend_step >= VRRP_CONTENTION_ANNOUNCES) {
-		fsm->contend_step = 0;
-		fsm->contend_from_us = fsm->now_us;
-	}
+	/* What is left of the series of an earlier one must not keep this one waiting. */
+	if (first || vrrp_fsm_contend_deadline_us(fsm) == VRRP_NEVER_US)
+		begin_series(fsm);
 }
 
 /* Who handed over to us has let go by now: whoever resolved an address while both of us held it may
@@ -205,11 +221,10 @@ void vrrp_fsm_hear_last_word(struct vrrp_fsm *fsm, const struct vrrp_event *ev,
 			     struct vrrp_actions *out)
 {
 	if (resigned(fsm) || ev->u.advert.arrival_us < fsm->evidence_us ||
-	    fsm->contend_step < VRRP_CONTENTION_ANNOUNCES)
+	    vrrp_fsm_contend_deadline_us(fsm) != VRRP_NEVER_US)
 		return;
-	vrrp_fsm_announce(fsm, out);
-	fsm->contend_step = 0;
-	fsm->contend_from_us = fsm->now_us;
+	vrrp_fsm_announce(fsm, out, VRRP_ANNOUNCE_MASTER);
+	begin_series(fsm);
 }
 
 static void answer(struct vrrp_fsm *fsm, struct vrrp_actions *out)
@@ -286,14 +301,14 @@ static void put_back(struct vrrp_fsm *fsm, struct vrrp_actions *out)
 	fsm->stats.put_backs++;
 	vrrp_fsm_act(out, VRRP_DO_HOLD);
 	if (!resigned(fsm))
-		vrrp_fsm_announce(fsm, out);
+		vrrp_fsm_announce(fsm, out, VRRP_ANNOUNCE_MASTER);
 	vrrp_fsm_raise(out, VRRP_ALARM_ADDRESS_LOST);
 }
 
 static void master_timer(struct vrrp_fsm *fsm, struct vrrp_actions *out)
 {
 	const uint64_t now_us = fsm->now_us;
-	bool due = false;
+	enum vrrp_announce which = VRRP_ANNOUNCES;
 
 	if (now_us >= fsm->resign_again_us) {
 		fsm->resign_again_us = VRRP_NEVER_US;
@@ -311,16 +326,20 @@ static void master_timer(struct vrrp_fsm *fsm, struct vrrp_actions *out)
 		put_back(fsm, out);
 	while (now_us >= vrrp_fsm_contend_deadline_us(fsm)) {
 		fsm->contend_step++;
-		due = true;
+		which = VRRP_ANNOUNCE_CONTENTION;
 	}
 	if (now_us >= fsm->announce_us) {
+		if (fsm->announced_once)
+			which = VRRP_ANNOUNCE_MASTER;
+		else if (which == VRRP_ANNOUNCES)
+			which = VRRP_ANNOUNCE_REFRESH;
+		fsm->announced_once = false;
 		fsm->announce_us = fsm->conf.garp_master_refresh_us
 					   ? later(now_us, fsm->conf.garp_master_refresh_us)
 					   : VRRP_NEVER_US;
-		due = true;
 	}
-	if (due && !resigned(fsm))
-		vrrp_fsm_announce(fsm, out);
+	if (which != VRRP_ANNOUNCES && !resigned(fsm))
+		vrrp_fsm_announce(fsm, out, which);
 }
 
 void vrrp_fsm_step_master(struct vrrp_fsm *fsm, const struct vrrp_event *ev,
@@ -373,7 +392,7 @@ void vrrp_fsm_step_master(struct vrrp_fsm *fsm, const struct vrrp_event *ev,
 		if (ev->u.conf.vips_changed) {
 			vrrp_fsm_act(out, VRRP_DO_HOLD);
 			if (!resigned(fsm))
-				vrrp_fsm_announce(fsm, out);
+				vrrp_fsm_announce(fsm, out, VRRP_ANNOUNCE_MASTER);
 		}
 		/* The others follow a new interval from the next advert on. */
 		if (!resigned(fsm))

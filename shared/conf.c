@@ -145,6 +145,16 @@ static void read_top(const struct conf_scope *top, struct conf *conf)
 					    "smtp_alert",
 					    "no_email_faults",
 					    "vrrp_startup_delay",
+					    "vrrp_version",
+					    "vrrp_down_timer_adverts",
+					    "vrrp_garp_master_delay",
+					    "vrrp_garp_master_repeat",
+					    "vrrp_garp_master_refresh",
+					    "vrrp_garp_master_refresh_repeat",
+					    "vrrp_garp_lower_prio_delay",
+					    "vrrp_garp_lower_prio_repeat",
+					    "vrrp_garp_interval",
+					    "vrrp_gna_interval",
 					    NULL};
 	static const struct conf_hint hints[] = {
 		{"global_defs", "there is no such block here; its settings stand at the top level"},

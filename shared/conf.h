@@ -161,6 +161,16 @@ struct conf_route {
 	uint32_t metric; /* 0: the kernel's default */
 };
 
+/* How the addresses are announced: gratuitous ARP, unsolicited neighbour advertisements. */
+struct conf_garp {
+	uint64_t master_delay_us; /* the second announcement; 0: none */
+	int master_repeat;	  /* packets for each address, of both */
+	uint64_t refresh_us;	  /* again and again; 0: never */
+	int refresh_repeat;
+	uint64_t lower_prio_delay_us; /* the last one after a contention; 0: none so late */
+	int lower_prio_repeat;
+};
+
 struct conf_vrrp {
 	char *name;
 	char *interfaces[CONF_NODES_MAX];     /* by node; one name for all fills every place */
@@ -186,13 +196,19 @@ struct conf_vrrp {
 	int routes_count;
 	struct conf_track tracks[CONF_TRACKS_MAX];
 	int tracks_count;
-	uint64_t garp_master_delay_us;	      /* second announcement */
-	uint64_t garp_master_refresh_us;      /* periodic; 0: never */
+	struct conf_garp garp;
 	int ttl_min;			      /* received TTL; 255 unless configured */
 	struct conf_command hooks[CONF_HOOKS];
 	uint64_t notify_timeout_us;
 	int group;			      /* index into conf.groups; -1: none */
 	int line;
+};
+
+/* What a router has unless it says otherwise. */
+struct conf_vrrp_defaults {
+	int version;
+	int down_adverts;
+	struct conf_garp garp;
 };
 
 /* Virtual routers that move together. Its members' tracks are its own and all of theirs. */
@@ -248,6 +264,9 @@ struct conf {
 	struct conf_group *groups;
 	int groups_count;
 	uint64_t startup_delay_us; /* no take-over before, from the agent's start */
+	/* Between two packets of all routers on one interface. */
+	uint64_t garp_interval_us, gna_interval_us;
+	struct conf_vrrp_defaults defaults;
 	struct conf_mail mail;
 	struct conf_mirror *mirrors;
 	int mirrors_count;

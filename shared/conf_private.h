@@ -139,6 +139,9 @@ void conf_route_release(struct conf_route *route);
 void conf_vip_release(struct conf_vip *vip);
 /* Before the vrrp entries: what holds for all of them. */
 void conf_read_defaults(const struct conf_scope *top, struct conf *conf);
+/* The garp settings of an instance. */
+void conf_read_down_adverts(const struct conf_scope *scope, const char *name, int *ret);
+void conf_read_garp(const struct conf_scope *scope, struct conf_garp *garp);
 /* Before the vrrp entries; the rules after them. */
 void conf_read_mail(const struct conf_scope *top, struct conf *conf);
 void conf_mail_rules(const struct conf_scope *top, const struct conf *conf);

@@ -35,7 +35,11 @@ static const char *const known[] = {
 	"track",
 	"min_ttl",
 	"garp_master_delay",
+	"garp_master_repeat",
 	"garp_master_refresh",
+	"garp_master_refresh_repeat",
+	"garp_lower_prio_delay",
+	"garp_lower_prio_repeat",
 	"notify_master",
 	"notify_backup",
 	"notify_fault",
@@ -130,15 +134,6 @@ static void read_advert_int(const struct conf_scope *scope, struct conf_vrrp *vr
 			   conf_say("version 3 counts in hundredths of a second, and this is %g s",
 				    (double)us / SECOND_US),
 			   conf_say("write 0.01 to 40.95 with at most two decimals"));
-}
-
-static void read_down_adverts(const struct conf_scope *scope, struct conf_vrrp *vrrp)
-{
-	if (conf_read_int(scope, "down_timer_adverts", 1, 100, &vrrp->down_adverts) &&
-	    vrrp->down_adverts == 1)
-		conf_warning(scope, "down_timer_adverts",
-			     conf_say("one advert that is lost or a little late makes two masters"),
-			     conf_say("write 2 or more, or leave it out: it is 3 then"));
 }
 
 /* Adverts go from one source address to another, so that all of them are of one family. */
@@ -414,11 +409,10 @@ void conf_read_vrrps(const struct conf_scope *top, struct conf *conf)
 			continue;
 		conf->vrrps_count++;
 		*vrrp = (struct conf_vrrp){
-			.version = 3,
-			.down_adverts = 3,
+			.version = conf->defaults.version,
+			.down_adverts = conf->defaults.down_adverts,
+			.garp = conf->defaults.garp,
 			.stop_wait_us = 3 * SECOND_US,
-			.garp_master_delay_us = SECOND_US,
-			.garp_master_refresh_us = 60 * SECOND_US,
 			.ttl_min = 255,
 			.notify_timeout_us = 60 * SECOND_US,
 			.group = -1,
@@ -435,7 +429,7 @@ void conf_read_vrrps(const struct conf_scope *top, struct conf *conf)
 		read_priorities(&scope, conf, vrrp);
 		conf_read_interfaces(&scope, "interface", conf, vrrp->priorities, vrrp->interfaces);
 		read_advert_int(&scope, vrrp);
-		read_down_adverts(&scope, vrrp);
+		conf_read_down_adverts(&scope, "down_timer_adverts", &vrrp->down_adverts);
 		conf_read_bool(&scope, "nopreempt", &vrrp->nopreempt);
 		vrrp->smtp_alert = conf->mail.alert;
 		if (conf_read_bool(&scope, "smtp_alert", &vrrp->smtp_alert) && vrrp->smtp_alert &&
@@ -453,10 +447,7 @@ void conf_read_vrrps(const struct conf_scope *top, struct conf *conf)
 		conf_read_tracks(&scope, conf, vrrp->tracks, &vrrp->tracks_count);
 		conf_read_routes(&scope, conf, vrrp);
 		conf_read_int(&scope, "min_ttl", 1, 255, &vrrp->ttl_min);
-		conf_read_duration(&scope, "garp_master_delay", 0, 3600ull * SECOND_US,
-				   &vrrp->garp_master_delay_us);
-		conf_read_duration(&scope, "garp_master_refresh", 0, 86400ull * SECOND_US,
-				   &vrrp->garp_master_refresh_us);
+		conf_read_garp(&scope, &vrrp->garp);
 		conf_read_hooks(&scope, vrrp->hooks, &vrrp->notify_timeout_us);
 	}
 }

@@ -138,6 +138,7 @@ static void set_up(uint64_t seed)
 	conf->stop_wait_us = chance(30) ? 3 * SECOND : 60 * SECOND;
 	conf->undetermined_wait_us = 1 + below(4 * SECOND);
 	conf->garp_master_delay_us = SECOND;
+	conf->garp_lower_prio_delay_us = SECOND;
 	conf->nodes_count = world.nodes_count;
 	for (int i = 0; i < world.networks_count; i++)
 		world.loss_percent[i] = chance(60) ? 0 : (int)below(31);

@@ -61,6 +61,7 @@ static void set_up(uint64_t seed)
 	conf->undetermined_wait_us = 1 + below(4000000);
 	conf->garp_master_delay_us = chance(80) ? 1000000 : 0;
 	conf->garp_master_refresh_us = chance(80) ? 5000000 : 0;
+	conf->garp_lower_prio_delay_us = chance(80) ? 1000000 : below(10000000);
 	world.startup_delay_us = chance(15) ? below(10 * interval_us) : 0;
 	conf->nodes_count = world.count;
 	six = conf->version == 3 && chance(30);

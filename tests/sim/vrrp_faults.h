@@ -208,6 +208,7 @@ static inline void reload_all(void)
 	case 4:
 		world.conf.garp_master_delay_us = chance(80) ? 1000000 : 0;
 		world.conf.garp_master_refresh_us = chance(80) ? 5000000 : 0;
+		world.conf.garp_lower_prio_delay_us = chance(80) ? 1000000 : 0;
 		break;
 	case 5: { /* a check is told to be more patient, or less */
 		struct check *check = &world.nodes[index].checks[0];

@@ -148,8 +148,9 @@ static inline const char *vrrp_shape_fields(const struct vrrp_fsm *fsm)
 		    fsm->resign_doublings < 0 || fsm->resign_doublings > VRRP_RESIGN_DOUBLINGS_MAX)
 			return "a MASTER that counts past the end";
 	} else if (fsm->advert_us != never || fsm->announce_us != never ||
-		   fsm->contend_step != VRRP_CONTENTION_ANNOUNCES || fsm->put_back_us != never ||
-		   fsm->resigned_until_us != never || fsm->resign_again_us != never) {
+		   fsm->contend_step != VRRP_CONTENTION_ANNOUNCES || fsm->announced_once ||
+		   fsm->put_back_us != never || fsm->resigned_until_us != never ||
+		   fsm->resign_again_us != never) {
 		return "what belongs to MASTER outlived it";
 	}
 	if (fsm->state == VRRP_LEAVING) {

@@ -147,8 +147,8 @@ static void what_is_left_out_has_its_default(void **state)
 	assert_int_equal(c->vrrps[0].version, 3);
 	assert_int_equal(c->vrrps[0].advert_int_us, 300000);
 	assert_int_equal(c->vrrps[0].stop_wait_us, 3000000);
-	assert_int_equal(c->vrrps[0].garp_master_delay_us, 1000000);
-	assert_int_equal(c->vrrps[0].garp_master_refresh_us, 60000000);
+	assert_int_equal(c->vrrps[0].garp.master_delay_us, 1000000);
+	assert_int_equal(c->vrrps[0].garp.refresh_us, 60000000);
 	assert_int_equal(c->vrrps[0].ttl_min, 255);
 	assert_int_equal(c->vrrps[0].notify_timeout_us, 60000000);
 	assert_false(c->vrrps[0].multicast);

@@ -120,6 +120,108 @@ static void master_answers_a_lower_priority_at_once_and_announces_four_times(voi
 	assert_true(vrrp_fsm_deadline(&fsm) > now_us + SECOND);
 }
 
+/* What was announced, at once and by the timer until then: "m120000 c20000", kinds and microseconds
+ * after now_us. */
+static const char *announced_until(uint64_t now_us, uint64_t until_us)
+{
+	static char text[256];
+	size_t at = 0;
+
+	text[0] = '\0';
+	for (;;) {
+		for (int i = 0; i < actions.count; i++)
+			if (actions.list[i].type == VRRP_DO_ANNOUNCE)
+				at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%c%llu",
+						       at ? " " : "",
+						       "mrc"[actions.list[i].u.announce],
+						       (unsigned long long)(fsm.now_us - now_us));
+		if (vrrp_fsm_deadline(&fsm) > until_us)
+			return text;
+		timer(vrrp_fsm_deadline(&fsm));
+	}
+}
+
+static void each_announcement_says_what_it_is_for(void **state)
+{
+	uint64_t now_us;
+
+	(void)state;
+	configure_three();
+	now_us = become_master();
+	assert_string_equal(announced_until(now_us, now_us + 22 * SECOND),
+			    "m0 m1000000 r11000000 r21000000");
+	/* Without a second one the first of the others is a refresh. */
+	configure_three();
+	conf.garp_master_delay_us = 0;
+	now_us = become_master();
+	assert_string_equal(announced_until(now_us, now_us + 12 * SECOND), "m0 r10000000");
+	/* One packet for both: as many as the weightier one has. */
+	configure_three();
+	now_us = become_master();
+	hear(1, 90, now_us + SECOND - 20000);
+	assert_string_equal(announced_until(now_us + SECOND, now_us + SECOND + 10000), "m0");
+	simple(VRRP_EV_ADDRESS_LOST, now_us + SECOND + 15000);
+	assert_string_equal(announced_until(now_us + SECOND, now_us + SECOND + 30000),
+			    "m15000 c30000");
+}
+
+static void the_last_announcement_of_a_contention_comes_when_the_file_says(void **state)
+{
+	static const struct {
+		uint64_t delay_us;
+		const char *announced;
+	} cells[] = {
+		{0, "c20000 c50000 c200000"},
+		{1, "c1"},
+		{30000, "c20000 c30000"},
+		{50000, "c20000 c50000"},
+		{200000, "c20000 c50000 c200000"},
+		{200001, "c20000 c50000 c200000 c200001"},
+		{10 * SECOND, "c20000 c50000 c200000 c10000000"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cells) / sizeof(cells[0]); i++) {
+		uint64_t now_us;
+
+		configure_three();
+		conf.garp_master_delay_us = conf.garp_master_refresh_us = 0;
+		conf.garp_lower_prio_delay_us = cells[i].delay_us;
+		now_us = become_master() + 100000;
+		hear(1, 90, now_us);
+		assert_string_equal(announced_until(now_us, now_us + 20 * SECOND),
+				    cells[i].announced);
+	}
+}
+
+static void a_new_contention_does_not_wait_for_the_last_one_to_be_through(void **state)
+{
+	uint64_t now_us;
+
+	(void)state;
+	configure_three();
+	conf.garp_master_delay_us = conf.garp_master_refresh_us = 0;
+	conf.garp_lower_prio_delay_us = 100 * SECOND;
+	now_us = become_master() + 100000;
+	hear(1, 90, now_us);
+	keep_on(now_us + 10 * SECOND);
+	hear(1, 90, now_us += 10 * SECOND);
+	expect_did("!3 S100");
+	assert_string_equal(announced_until(now_us, now_us + 200 * SECOND),
+			    "c20000 c50000 c200000 c100000000");
+	/* One that goes on is the same one; and a short series is not begun twice in a second. */
+	conf.garp_lower_prio_delay_us = 0;
+	step((struct vrrp_event){.type = VRRP_EV_CONF, .u.conf.conf = &conf}, fsm.now_us);
+	now_us = fsm.now_us + SECOND;
+	keep_on(now_us);
+	hear(1, 90, now_us);
+	keep_on(now_us + 999999);
+	hear(1, 90, now_us + 999999);
+	assert_string_equal(announced_until(now_us, now_us + 999999), "");
+	hear(1, 90, now_us + SECOND);
+	assert_string_equal(announced_until(now_us, now_us + SECOND + 50000), "c1020000 c1050000");
+}
+
 static void answers_and_announcements_in_a_lasting_contention_are_bounded(void **state)
 {
 	uint64_t now_us, sent = 0, announced = 0, alarms = 0;
@@ -492,6 +594,9 @@ int main(void)
 		cmocka_unit_test(master_that_took_over_from_a_living_one_yields_without_a_word),
 		cmocka_unit_test(master_yields_to_an_equal_priority_with_a_higher_address_only),
 		cmocka_unit_test(master_answers_a_lower_priority_at_once_and_announces_four_times),
+		cmocka_unit_test(each_announcement_says_what_it_is_for),
+		cmocka_unit_test(the_last_announcement_of_a_contention_comes_when_the_file_says),
+		cmocka_unit_test(a_new_contention_does_not_wait_for_the_last_one_to_be_through),
 		cmocka_unit_test(answers_and_announcements_in_a_lasting_contention_are_bounded),
 		cmocka_unit_test(master_answers_priority_0_with_an_advert),
 		cmocka_unit_test(master_ignores_what_arrived_before_it_took_over),

@@ -42,6 +42,7 @@ static inline void configure(uint8_t version, uint64_t advert_int_us, int nodes,
 	conf.undetermined_wait_us = 10 * SECOND;
 	conf.garp_master_delay_us = SECOND;
 	conf.garp_master_refresh_us = 10 * SECOND;
+	conf.garp_lower_prio_delay_us = SECOND;
 }
 
 /* Version 3, one second, priorities 100 (self), 90 and 80. */

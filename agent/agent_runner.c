@@ -236,8 +236,10 @@ int agent_runner_check(const struct agent_options *options)
 	struct conf_snapshot snapshot = {.fd = -1};
 	int error = conf_snapshot_load(options->config, options->node, 1, &problems, &snapshot);
 
-	if (!error)
+	if (!error) {
 		conf_host_check(snapshot.conf, &problems);
+		conf_read_secrets(snapshot.conf, &problems);
+	}
 	if (error && !problems.errors)
 		fprintf(stderr, "%s: %s\n", options->config, strerror(-error));
 	conf_problems_print(&problems, options->config, stderr);

@@ -123,9 +123,10 @@ static int load(struct agent_runner *r, struct conf_problems *problems)
 	if (error)
 		return error;
 	conf_host_check(loaded.conf, problems);
-	if (problems->errors) {
+	error = conf_snapshot_add_secrets(&loaded, problems);
+	if (error || problems->errors) {
 		conf_snapshot_release(&loaded);
-		return -EINVAL;
+		return error ? error : -EINVAL;
 	}
 	snapshot = agent_snapshot_new(&loaded);
 	if (!snapshot) {

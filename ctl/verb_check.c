@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "ctl/verbs.h"
 #include "shared/conf.h"
@@ -17,7 +18,7 @@ static bool readable_by_all(const char *path, const struct conf *conf)
 	bool secret = false;
 
 	for (int i = 0; i < conf->vrrps_count; i++)
-		secret |= conf->vrrps[i].auth_pass;
+		secret |= conf->vrrps[i].auth_pass && !conf->vrrps[i].auth_pass_file;
 	return secret && stat(path, &st) == 0 && (st.st_mode & S_IROTH);
 }
 
@@ -37,6 +38,10 @@ int verb_check(const struct verb_args *args)
 
 	if (r == 0) {
 		conf_host_check(snapshot.conf, &problems);
+		/* Nobody else may read them, and nobody else starts the agent. */
+		if (geteuid() == 0)
+			conf_read_secrets(snapshot.conf, &problems);
+		r = problems.errors ? -EINVAL : 0;
 		open = readable_by_all(path, snapshot.conf);
 	}
 	conf_problems_print(&problems, path, stdout);

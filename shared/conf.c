@@ -286,6 +286,7 @@ static void vrrp_release(struct conf_vrrp *vrrp)
 	free(vrrp->routes);
 	for (int i = 0; i < CONF_HOOKS; i++)
 		conf_command_release(&vrrp->hooks[i]);
+	free(vrrp->auth_pass_file);
 	explicit_bzero(vrrp->auth_data, sizeof vrrp->auth_data);
 }
 

@@ -189,7 +189,9 @@ struct conf_vrrp {
 						 * first */
 	enum ip_family family;		      /* of the sources, and so of what is advertised */
 	bool auth_pass;
-	uint8_t auth_data[8];		      /* zero padded, as on the wire */
+	char *auth_pass_file; /* NULL: auth_data is as written */
+	uint8_t auth_data[8]; /* zero padded, as on the wire; of a file: zero
+			       * until conf_read_secrets() */
 	struct conf_vip vips[CONF_VIPS_MAX];
 	int vips_count;
 	struct conf_route *routes;
@@ -312,6 +314,8 @@ int conf_find_self(struct conf *conf);
 /* Adds what is wrong on this host: hooks that cannot be executed or that others may write, a VIP
  * outside the interface's subnet or equal to its broadcast or a node's address, ... */
 void conf_host_check(const struct conf *conf, struct conf_problems *problems);
+/* Reads the files that hold passwords of this node; errors are added. */
+void conf_read_secrets(struct conf *conf, struct conf_problems *problems);
 
 /* The setting that makes a check one of this kind: "process", "script", ... */
 const char *conf_check_kind_name(enum conf_check_kind kind);
@@ -333,7 +337,7 @@ bool conf_wants_prober(const struct conf *conf);
 /* A snapshot: number, text, node name. */
 struct conf_snapshot {
 	uint32_t number;
-	int fd; /* sealed memory file with the text */
+	int fd; /* sealed memory file with the text, and passwords behind it */
 	char node[CONF_NAME_BYTES_MAX + 1];
 	struct conf *conf;
 };
@@ -342,6 +346,9 @@ struct conf_snapshot {
  * snapshot is untouched and problems say why; -errno if the file cannot be read. */
 int conf_snapshot_load(const char *path, const char *node_name, uint32_t number,
 		       struct conf_problems *problems, struct conf_snapshot *ret_snapshot);
+/* Puts the passwords that stand in files of their own into the snapshot, for those who receive it:
+ * conf_read_secrets(), and a new fd. -errno: the snapshot is as it was. */
+int conf_snapshot_add_secrets(struct conf_snapshot *snapshot, struct conf_problems *problems);
 /* In the receiving process. Takes over fd. -EPROTO if the memory file is not sealed. */
 int conf_snapshot_receive(uint32_t number, const char *node_name, int fd,
 			  struct conf_snapshot *ret_snapshot);

@@ -3,7 +3,9 @@
  * conf_snapshot: one reading of the file, numbered, that all processes of a daemon share.
  *
  * The text travels in a sealed memory file: whoever receives it knows that it cannot change under
- * its hands, and that the sender has the same bytes.
+ * its hands, and that the sender has the same bytes. Passwords that stand in files of their own
+ * come behind a zero byte, which no text holds: 8 bytes for each instance that names such a file,
+ * in the order of the text.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,18 +17,21 @@
 
 #include "shared/conf_private.h"
 
+#define SECRET_BYTES sizeof(((struct conf_vrrp *)NULL)->auth_data)
+/* A text that is one byte too long, so that this is seen; what stands behind a good one. */
+#define FILE_BYTES_MAX (CONF_TEXT_BYTES_MAX + 1 + CONF_VRRP_MAX * SECRET_BYTES)
 #define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
-/* The whole of fd from its beginning, at most one byte more than a file may have. */
+/* The whole of fd from its beginning, at most FILE_BYTES_MAX. */
 static int read_text(int fd, char **ret_text, size_t *ret_size)
 {
 	size_t size = 0;
-	char *text = malloc(CONF_TEXT_BYTES_MAX + 1);
+	char *text = malloc(FILE_BYTES_MAX);
 
 	if (!text)
 		return -ENOMEM;
-	while (size < CONF_TEXT_BYTES_MAX + 1) {
-		ssize_t n = pread(fd, text + size, CONF_TEXT_BYTES_MAX + 1 - size, (off_t)size);
+	while (size < FILE_BYTES_MAX) {
+		ssize_t n = pread(fd, text + size, FILE_BYTES_MAX - size, (off_t)size);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -151,6 +156,74 @@ out:
 	return r;
 }
 
+static size_t count_secrets(const struct conf *conf)
+{
+	size_t count = 0;
+
+	for (int i = 0; i < conf->vrrps_count; i++)
+		count += conf->vrrps[i].auth_pass_file != NULL;
+	return count;
+}
+
+int conf_snapshot_add_secrets(struct conf_snapshot *snapshot, struct conf_problems *problems)
+{
+	const struct conf *conf = snapshot->conf;
+	const size_t room = 1 + count_secrets(conf) * SECRET_BYTES;
+	const int errors = problems->errors;
+	char *text, *whole = NULL;
+	size_t size;
+	int fd, r;
+
+	if (room == 1)
+		return 0;
+	conf_read_secrets(snapshot->conf, problems);
+	if (problems->errors > errors)
+		return -EINVAL;
+	r = read_text(snapshot->fd, &text, &size);
+	if (r < 0)
+		return r;
+	whole = malloc(size + room);
+	if (whole) {
+		char *at = whole + size;
+
+		memcpy(whole, text, size);
+		*at++ = '\0';
+		for (int i = 0; i < conf->vrrps_count; i++)
+			if (conf->vrrps[i].auth_pass_file)
+				at = mempcpy(at, conf->vrrps[i].auth_data, SECRET_BYTES);
+		r = make_sealed(whole, size + room, &fd);
+		explicit_bzero(whole, size + room);
+		free(whole);
+	} else {
+		r = -ENOMEM;
+	}
+	explicit_bzero(text, size);
+	free(text);
+	if (r < 0)
+		return r;
+	close(snapshot->fd);
+	snapshot->fd = fd;
+	return 0;
+}
+
+/* False: what stands behind the text is not what it asks for. Nothing is good: the sender had no
+ * use for passwords. */
+static bool take_secrets(struct conf *conf, const char *bytes, size_t size)
+{
+	if (size == 0)
+		return true;
+	if (size != 1 + count_secrets(conf) * SECRET_BYTES || bytes[0] != '\0')
+		return false;
+	bytes++;
+	for (int i = 0; i < conf->vrrps_count; i++) {
+		if (!conf->vrrps[i].auth_pass_file)
+			continue;
+		memcpy(conf->vrrps[i].auth_data, bytes, SECRET_BYTES);
+		bytes += SECRET_BYTES;
+	}
+	return true;
+}
+
 int conf_snapshot_receive(uint32_t number, const char *node_name, int fd,
 			  struct conf_snapshot *ret_snapshot)
 {
@@ -158,7 +231,7 @@ int conf_snapshot_receive(uint32_t number, const char *node_name, int fd,
 	struct conf_problems problems = {0};
 	int seals = fcntl(fd, F_GET_SEALS);
 	char *text = NULL;
-	size_t size = 0;
+	size_t size = 0, text_size;
 	int r;
 
 	if (seals < 0 || (seals & SEALS) != SEALS || strlen(node_name) >= sizeof snapshot.node) {
@@ -168,9 +241,12 @@ int conf_snapshot_receive(uint32_t number, const char *node_name, int fd,
 	r = read_text(fd, &text, &size);
 	if (r < 0)
 		goto out;
-	r = conf_parse(text, size, &problems, &snapshot.conf);
+	text_size = strnlen(text, size);
+	r = conf_parse(text, text_size, &problems, &snapshot.conf);
 	if (r == 0)
 		r = conf_set_self(snapshot.conf, node_name);
+	if (r == 0 && !take_secrets(snapshot.conf, text + text_size, size - text_size))
+		r = -EPROTO;
 	/* The sender has checked both: anything else but memory is a broken sender. */
 	if (r < 0) {
 		r = r == -ENOMEM ? r : -EPROTO;
@@ -182,6 +258,8 @@ int conf_snapshot_receive(uint32_t number, const char *node_name, int fd,
 out:
 	conf_snapshot_release(&snapshot);
 	conf_problems_release(&problems);
+	if (text)
+		explicit_bzero(text, size);
 	free(text);
 	return r;
 }

@@ -29,6 +29,7 @@ static const char *const known[] = {
 	"unicast_src_ip",
 	"auth_type",
 	"auth_pass",
+	"auth_pass_file",
 	"virtual_ipaddress",
 	"virtual_ipaddress_excluded",
 	"virtual_routes",
@@ -219,33 +220,38 @@ static void read_auth(const struct conf_scope *scope, struct conf_vrrp *vrrp)
 	char *type = NULL, *pass = NULL;
 	bool has_type = conf_get(scope, "auth_type") != NULL;
 	bool has_pass = conf_get(scope, "auth_pass") != NULL;
+	bool has_file = conf_get(scope, "auth_pass_file") != NULL;
+	const char *where = has_file && !has_pass ? "auth_pass_file" : "auth_pass";
 
 	conf_read_string(scope, "auth_type", "auth_type = \"PASS\";", &type);
 	conf_read_string(scope, "auth_pass", "auth_pass = \"...\";", &pass);
+	conf_read_path(scope, "auth_pass_file", &vrrp->auth_pass_file);
 	if (type && strcmp(type, "PASS") != 0)
 		conf_error(
 			scope, "auth_type", conf_say("\"%.20s\" is not supported", type),
 			conf_say("write \"PASS\", or remove it: VRRP has no authentication worth "
 				 "the name"));
-	else if (has_type && !has_pass)
+	else if (has_type && !has_pass && !has_file)
 		conf_error(scope, "auth_type", conf_say("\"PASS\" without auth_pass"),
 			   conf_say("add auth_pass = \"...\"; with the group's password"));
-	else if (has_pass && !has_type)
-		conf_error(scope, "auth_pass", conf_say("without auth_type"),
+	else if ((has_pass || has_file) && !has_type)
+		conf_error(scope, where, conf_say("without auth_type"),
 			   conf_say("add auth_type = \"PASS\";"));
-	else if ((has_pass || has_type) && vrrp->version == 3)
+	else if (has_pass && has_file)
+		conf_error(scope, "auth_pass_file", conf_say("beside auth_pass"),
+			   conf_say("keep one of the two"));
+	else if (has_type && vrrp->version == 3)
 		conf_error(
-			scope, has_type ? "auth_type" : "auth_pass",
+			scope, "auth_type",
 			conf_say("version 3 has no authentication (RFC 9568, 9)"),
 			conf_say("remove it, or write version = 2; on every router of the group"));
 	if (pass && strlen(pass) > sizeof vrrp->auth_data)
 		conf_warning(
 			scope, "auth_pass", conf_say("is longer than 8 bytes, and VRRP carries 8"),
 			conf_say("the first 8 are used, as keepalived does; write 8 or fewer"));
-	if (type && pass) {
-		vrrp->auth_pass = true;
+	vrrp->auth_pass = type && (pass || vrrp->auth_pass_file);
+	if (type && pass)
 		memcpy(vrrp->auth_data, pass, strnlen(pass, sizeof vrrp->auth_data));
-	}
 	if (pass)
 		explicit_bzero(pass, strlen(pass));
 	free(pass);

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings that people bring from keepalived: that they do what they say."""
+import os
 import signal
 import time
 
-from lab import Capture, Lab, check, kill, test, wait_for
-from pairs import VIP, VIP2, VIP6, router, start_pair, tandem_conf, wait_state
+from lab import Capture, Failure, Lab, check, kill, test, wait_for
+from pairs import (VIP, VIP2, VIP6, router, start_pair, tandem_conf, wait_refused,
+                   wait_state)
 
 
 @test()
@@ -62,3 +64,53 @@ def announcements_are_as_many_and_as_far_apart_as_the_file_says():
             times = [float(at) for at, _ in packets]
             nearest = min(b - a for a, b in zip(times, times[1:]))
             check(nearest > 0.8 * gap, f"two packets {nearest * 1000:.1f} ms apart")
+
+
+@test()
+def a_password_in_a_file_is_never_shown_and_must_not_be_readable():
+    first, second, path = "Zq7first", "Zq8other", "/etc/tandem/vrrp.password"
+
+    def write(node, password, mode=0o600):
+        with open(node.path(path), "w", encoding="utf-8") as file:
+            file.write(password + "\n")
+        os.chmod(node.path(path), mode)
+
+    def reload(node, status=0):
+        done = node.run("tandem", "reload", check_status=False)
+        said = done.stdout + done.stderr
+        if (done.returncode == 0) != (status == 0):
+            raise Failure(f"reload: exit {done.returncode}: {said}")
+        return said
+
+    with Lab() as lab:
+        web1, web2 = lab.nodes
+        for node in lab.nodes:
+            node.configure("")
+            write(node, first)
+        start_pair(lab, tandem_conf(lab, [router(version=2, auth_type='"PASS"',
+                                                 auth_pass_file=f'"{path}"')]), nginx=False)
+        lab.wait_holder("web1", VIP)
+        capture = Capture(lab)
+        wait_for("web2 hears web1", lambda: web2.instance()["master"]
+                 and web2.instance()["master"]["node"] == "web1")
+        check(not web2.instance()["refused"], "web2 does not like what it hears")
+        # Readable by everybody: not taken, and the one before it goes on.
+        write(web1, second, 0o644)
+        said = reload(web1, 1)
+        check("can be read or written by everybody" in said, f"it says {said!r}")
+        check(not web2.instance()["refused"], "web1 uses what it was to refuse")
+        write(web1, second)
+        reload(web1)
+        wait_refused(web2, "other-password")
+        check(web2.instance()["state"] == "BACKUP", "a password made a second master")
+        write(web2, second)
+        reload(web2)
+        sent = "frame contains " + ":".join(f"{byte:02x}" for byte in second.encode())
+        wait_for("web1 advertises with the new one",
+                 lambda: capture.count(sent) > 0, every=0.3)
+        capture.stop()
+        for node in lab.nodes:
+            shown = str(node.agent()) + "".join(r.text() for r in node.started) + said
+            shown += node.run("tandem", "status", "--json", check_status=False).stdout
+            shown += node.run("tandem", "check", check_status=False).stdout
+            check(first not in shown and second not in shown, f"{node.name} shows the password")

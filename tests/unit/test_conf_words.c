@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Words that people bring from keepalived: that they are read, and what wrong ones are told. */
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -124,10 +127,180 @@ static void version_and_patience_may_stand_at_the_top(void **state)
 	conf_free(c);
 }
 
+/* ---- auth_pass_file ---- */
+
+#define PASSWORD "test_conf_words.password"
+#define PASS(more) VRRP("version = 2; auth_type = \"PASS\"; " more)
+
+static char secret_path[256], secret_text[1024];
+
+static void write_secret(const char *content, size_t size, mode_t mode)
+{
+	int fd;
+
+	snprintf(secret_path, sizeof secret_path, "%s/" PASSWORD ".%d",
+		 getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", (int)getpid());
+	unlink(secret_path);
+	fd = open(secret_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, content, size), size);
+	assert_int_equal(fchmod(fd, mode), 0);
+	close(fd);
+	snprintf(secret_text, sizeof secret_text, HEAD PASS("auth_pass_file = \"%s\";"),
+		 secret_path);
+}
+
+/* What reading it says, with its path as "FILE"; "" if all is well. */
+static const char *secret_said(struct conf **ret_conf)
+{
+	static char text[1024];
+	struct conf_problems problems = {0};
+	struct conf *c = parse_good(secret_text, NULL);
+	char *said, *at;
+
+	assert_int_equal(conf_set_self(c, "web1"), 0);
+	conf_read_secrets(c, &problems);
+	said = problems_text(&problems);
+	text[0] = '\0';
+	for (const char *from = said; *from;) {
+		at = strstr(from, secret_path);
+		snprintf(text + strlen(text), sizeof text - strlen(text), "%.*s%s",
+			 at ? (int)(at - from) : (int)strlen(from), from, at ? "FILE" : "");
+		from = at ? at + strlen(secret_path) : from + strlen(from);
+	}
+	free(said);
+	conf_problems_release(&problems);
+	unlink(secret_path);
+	if (ret_conf)
+		*ret_conf = c;
+	else
+		conf_free(c);
+	return text;
+}
+
+static void a_password_may_stand_in_a_file_of_its_own(void **state)
+{
+	struct conf *c;
+
+	(void)state;
+	write_secret("s3cret\n", 7, 0640);
+	assert_string_equal(secret_said(&c), "");
+	assert_true(c->vrrps[0].auth_pass);
+	assert_memory_equal(c->vrrps[0].auth_data, "s3cret\0\0", 8);
+	conf_free(c);
+	write_secret("123456789", 9, 0600);
+	assert_string_equal(secret_said(&c), "");
+	assert_memory_equal(c->vrrps[0].auth_data, "12345678", 8);
+	conf_free(c);
+}
+
+static void a_password_that_others_can_read_is_refused(void **state)
+{
+	static const char where[] = "f:4: vrrp.VI_1.auth_pass_file: FILE ";
+	static const struct {
+		const char *content;
+		size_t size;
+		mode_t mode;
+		const char *said;
+	} cells[] = {
+		{"s3cret\n", 7, 0604, "can be read or written by everybody; chmod 600 FILE\n"},
+		{"s3cret\n", 7, 0602, "can be read or written by everybody; chmod 600 FILE\n"},
+		{"s3cret\n", 7, 0620, "can be written by a group; chmod 600 FILE\n"},
+		{"", 0, 0600,
+		 "is empty; write the password into it, 1 to 8 bytes, on every node\n"},
+		{"\n", 1, 0600,
+		 "is empty; write the password into it, 1 to 8 bytes, on every node\n"},
+		{"one\ntwo\n", 8, 0600,
+		 "holds more than one line of text; write the password into it, 1 to 8 bytes, on "
+		 "every node\n"},
+		{"a\0b\n", 4, 0600,
+		 "holds more than one line of text; write the password into it, 1 to 8 bytes, on "
+		 "every node\n"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cells / sizeof *cells; i++) {
+		const char *said;
+
+		write_secret(cells[i].content, cells[i].size, cells[i].mode);
+		said = secret_said(NULL);
+		assert_int_equal(strncmp(said, where, strlen(where)), 0);
+		assert_string_equal(said + strlen(where), cells[i].said);
+		assert_null(strstr(said, "s3cret"));
+	}
+	write_secret("x", 1, 0600);
+	unlink(secret_path);
+	assert_string_equal(secret_said(NULL),
+			    "f:4: vrrp.VI_1.auth_pass_file: FILE: No such file or directory; write "
+			    "the password into it, 1 to 8 bytes, on every node\n");
+	assert_int_equal(mkdir(secret_path, 0700), 0);
+	assert_string_equal(
+		secret_said(NULL),
+		"f:4: vrrp.VI_1.auth_pass_file: FILE is not a file; write the path of a "
+		"file with one line, the password\n");
+	assert_int_equal(rmdir(secret_path), 0);
+}
+
+static void a_password_needs_its_type_and_one_place(void **state)
+{
+	(void)state;
+	expect_said(
+		HEAD VRRP("version = 2; auth_pass_file = \"/p\";"),
+		"f:7: vrrp.VI_1.auth_pass_file: without auth_type; add auth_type = \"PASS\";\n");
+	expect_said(HEAD PASS("auth_pass = \"x\"; auth_pass_file = \"/p\";"),
+		    "f:7: vrrp.VI_1.auth_pass_file: beside auth_pass; keep one of the two\n");
+	expect_said(
+		HEAD VRRP("auth_type = \"PASS\"; auth_pass_file = \"/p\";"),
+		"f:7: vrrp.VI_1.auth_type: version 3 has no authentication (RFC 9568, 9); remove "
+		"it, or write version = 2; on every router of the group\n");
+	expect_said(HEAD PASS("auth_pass_file = \"p\";"),
+		    "f:7: vrrp.VI_1.auth_pass_file: \"p\" is not an absolute path; write the whole "
+		    "path from / on, without //, . and ..\n");
+}
+
+/* Sealed, and with the password only where it was asked for. */
+static void a_snapshot_carries_the_passwords_of_files(void **state)
+{
+	struct conf_problems problems = {0};
+	struct conf_snapshot sent, received;
+	char path[300];
+	FILE *file;
+
+	(void)state;
+	write_secret("s3cret\n", 7, 0600);
+	snprintf(path, sizeof path, "%s.conf", secret_path);
+	file = fopen(path, "w");
+	assert_non_null(file);
+	fputs(secret_text, file);
+	fclose(file);
+	assert_int_equal(conf_snapshot_load(path, "web2", 7, &problems, &sent), 0);
+	assert_int_equal(conf_snapshot_receive(7, "web2", dup(sent.fd), &received), 0);
+	assert_memory_equal(received.conf->vrrps[0].auth_data, "\0\0\0\0\0\0\0\0", 8);
+	conf_snapshot_release(&received);
+	assert_int_equal(conf_snapshot_add_secrets(&sent, &problems), 0);
+	assert_int_equal(conf_snapshot_receive(7, "web2", dup(sent.fd), &received), 0);
+	assert_memory_equal(received.conf->vrrps[0].auth_data, "s3cret\0\0", 8);
+	assert_memory_equal(received.conf->hash, sent.conf->hash, sizeof sent.conf->hash);
+	conf_snapshot_release(&received);
+	/* One that cannot be read leaves the snapshot as it was. */
+	assert_int_equal(chmod(secret_path, 0644), 0);
+	assert_int_equal(conf_snapshot_add_secrets(&sent, &problems), -EINVAL);
+	assert_int_equal(conf_snapshot_receive(7, "web2", dup(sent.fd), &received), 0);
+	conf_snapshot_release(&received);
+	conf_snapshot_release(&sent);
+	conf_problems_release(&problems);
+	unlink(secret_path);
+	unlink(path);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(three_adverts_may_be_missing_unless_the_file_says_otherwise),
+		cmocka_unit_test(a_password_may_stand_in_a_file_of_its_own),
+		cmocka_unit_test(a_password_that_others_can_read_is_refused),
+		cmocka_unit_test(a_password_needs_its_type_and_one_place),
+		cmocka_unit_test(a_snapshot_carries_the_passwords_of_files),
 		cmocka_unit_test(announcements_follow_the_top_level_unless_an_instance_differs),
 		cmocka_unit_test(version_and_patience_may_stand_at_the_top),
 		cmocka_unit_test(the_start_up_delay_is_one_for_all),

@@ -109,25 +109,34 @@ void agent_runner_sweep(struct agent_runner *r, const struct conf *conf)
 		log_err("addresses left behind cannot be looked for: %s", strerror(-removed));
 }
 
-/* Loads and checks the file; on success it is the last snapshot. */
-static int load(struct agent_runner *r, struct conf_problems *problems)
+static int read_and_check(struct agent_runner *r, struct conf_problems *problems,
+			  struct conf_snapshot *ret_loaded)
 {
-	struct conf_snapshot loaded;
-	struct agent_snapshot *snapshot;
 	int error;
 
 	if (r->snapshots_count == AGENT_RUNNER_SNAPSHOTS_MAX)
 		return -EBUSY; /* routers of that many older files still leave */
 	error = conf_snapshot_load(r->options.config, *r->node ? r->node : r->options.node,
-				   r->next_number, problems, &loaded);
+				   r->next_number, problems, ret_loaded);
 	if (error)
 		return error;
-	conf_host_check(loaded.conf, problems);
-	error = conf_snapshot_add_secrets(&loaded, problems);
-	if (error || problems->errors) {
-		conf_snapshot_release(&loaded);
-		return error ? error : -EINVAL;
-	}
+	conf_host_check(ret_loaded->conf, problems);
+	error = conf_snapshot_add_secrets(ret_loaded, problems);
+	if (!error && !problems->errors)
+		return 0;
+	conf_snapshot_release(ret_loaded);
+	return error ? error : -EINVAL;
+}
+
+/* Loads and checks the file; on success it is the last snapshot. */
+static int load(struct agent_runner *r, struct conf_problems *problems)
+{
+	struct conf_snapshot loaded;
+	struct agent_snapshot *snapshot;
+	int error = read_and_check(r, problems, &loaded);
+
+	if (error)
+		return error;
 	snapshot = agent_snapshot_new(&loaded);
 	if (!snapshot) {
 		conf_snapshot_release(&loaded);
@@ -195,19 +204,36 @@ static void set_socket_group(const struct agent_runner *r)
 		log_err("%s: its group cannot be set: %s", path, strerror(errno));
 }
 
+/* What became of reading the file. node: NULL, or a further field; then with fd. */
+static void tell_outcome(struct agent_runner *r, enum runner_msg type, uint32_t request, int error,
+			 const struct conf_problems *problems, const char *node, int fd)
+{
+	static char text[TEXT_BYTES_MAX], why[TEXT_BYTES_MAX];
+	static uint8_t bytes[sizeof text + sizeof why + 128];
+	struct wire_writer w;
+
+	tell_problems(problems, r->options.config, error, text, sizeof text);
+	tell_error(problems, r->options.config, error, why, sizeof why);
+	wire_writer_init(&w, bytes, sizeof bytes);
+	wire_put_u32(&w, request);
+	wire_put_u8(&w, !error		  ? RUNNER_RELOADED
+			: error == -EBUSY ? RUNNER_RELOAD_BUSY
+					  : RUNNER_RELOAD_WRONG);
+	wire_put_string(&w, why, strlen(why));
+	wire_put_string(&w, text, strlen(text));
+	if (node)
+		wire_put_string(&w, node, strlen(node));
+	agent_runner_send(r, type, &w, fd);
+}
+
 void agent_runner_reload(struct agent_runner *r, uint32_t request)
 {
 	struct conf_problems problems = {0};
-	static char text[TEXT_BYTES_MAX], why[TEXT_BYTES_MAX];
-	uint8_t bytes[sizeof text + sizeof why + 16];
-	struct wire_writer w;
 	int error;
 
 	notify_service("RELOADING=1");
 	error = load(r, &problems);
 	log_problems(&problems, r->options.config);
-	tell_problems(&problems, r->options.config, error, text, sizeof text);
-	tell_error(&problems, r->options.config, error, why, sizeof why);
 	if (error) {
 		log_err("%s: not reloaded, the configuration before it goes on%s%s",
 			r->options.config, problems.errors ? "" : ": ",
@@ -220,16 +246,20 @@ void agent_runner_reload(struct agent_runner *r, uint32_t request)
 		agent_runner_prober_apply(r);
 		agent_runner_send_snapshot(r);
 	}
+	tell_outcome(r, RUNNER_MSG_RELOAD_DONE, request, error, &problems, NULL, -1);
 	conf_problems_release(&problems);
-	wire_writer_init(&w, bytes, sizeof bytes);
-	wire_put_u32(&w, request);
-	wire_put_u8(&w, !error		  ? RUNNER_RELOADED
-			: error == -EBUSY ? RUNNER_RELOAD_BUSY
-					  : RUNNER_RELOAD_WRONG);
-	wire_put_string(&w, why, strlen(why));
-	wire_put_string(&w, text, strlen(text));
-	agent_runner_send(r, RUNNER_MSG_RELOAD_DONE, &w, -1);
 	notify_service("READY=1");
+}
+
+void agent_runner_try(struct agent_runner *r, uint32_t request)
+{
+	struct conf_problems problems = {0};
+	struct conf_snapshot loaded = {.fd = -1};
+	int error = read_and_check(r, &problems, &loaded);
+
+	tell_outcome(r, RUNNER_MSG_TRIED, request, error, &problems, loaded.node, loaded.fd);
+	conf_problems_release(&problems);
+	conf_snapshot_release(&loaded);
 }
 
 /* Older snapshots than number serve nobody any more; hooks that wait hold theirs themselves. */

@@ -375,6 +375,12 @@ static void on_message(void *ctx, uint16_t type, const uint8_t *payload, size_t 
 		if (good)
 			agent_runner_reload(r, number);
 		break;
+	case ENGINE_MSG_TRY:
+		number = wire_get_u32(&in);
+		good = wire_reader_done(&in);
+		if (good)
+			agent_runner_try(r, number);
+		break;
 	case ENGINE_MSG_RELEASE:
 		number = wire_get_u32(&in);
 		good = wire_reader_done(&in);

@@ -104,6 +104,8 @@ void agent_runner_sweep(struct agent_runner *r, const struct conf *conf);
 int agent_runner_load_first(struct agent_runner *r);
 /* request: whom to answer on the control socket; 0: nobody. */
 void agent_runner_reload(struct agent_runner *r, uint32_t request);
+/* Reads and checks the file as a reload would, and tells the engine what it says. */
+void agent_runner_try(struct agent_runner *r, uint32_t request);
 void agent_runner_send_snapshot(struct agent_runner *r);
 /* Older snapshots than number serve nobody any more. */
 void agent_runner_release_before(struct agent_runner *r, uint32_t number);
@@ -112,8 +114,8 @@ void agent_runner_release_before(struct agent_runner *r, uint32_t number);
 void agent_runner_send(struct agent_runner *r, enum runner_msg type, const struct wire_writer *w,
 		       int fd);
 /* resume: the records go with it. */
-/* Takes over what fork() has returned (or a negative errno) and this side's end of its channel, which
- * is closed on failure, as the child is ended then. */
+/* Takes over what fork() has returned (or a negative errno) and this side's end of its channel,
+ * which is closed on failure, as the child is ended then. */
 int agent_runner_adopt(struct agent_runner *r, pid_t pid, int fd, size_t queue_bytes,
 		       const struct msg_handlers *handlers, loop_child_fn on_end,
 		       struct msg_channel **ret_channel, struct loop_child **ret_child);

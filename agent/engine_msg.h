@@ -23,6 +23,7 @@ enum engine_msg {
 	ENGINE_MSG_CHECK_RUN, /* u32 snapshot, u16 place, u32 run */
 	ENGINE_MSG_HOOK_RUN,  /* u32 snapshot, u16 place, u8 enum engine_hook_state, u8 priority */
 	ENGINE_MSG_RELOAD,    /* u32 request: somebody asks on the control socket */
+	ENGINE_MSG_TRY,	      /* u32 request: read the file, change nothing; then TRIED */
 	ENGINE_MSG_RELEASE,   /* u32 snapshot: older ones than this are not needed any more */
 	ENGINE_MSG_GROUP_HOOK_RUN, /* u32 snapshot, u16 place, u8 enum engine_hook_state */
 	ENGINE_MSG_RESTART_RUN,	   /* u32 snapshot, u16 place, u32 run: a check's restart command */
@@ -37,16 +38,17 @@ enum runner_msg {
 	RUNNER_MSG_SOCKET,	  /* u32 socket id as in the records; the descriptor beside it */
 	RUNNER_MSG_HEALTH,	  /* string check name, u8 health */
 	RUNNER_MSG_START,	  /* u64 monotonic us: when the agent began */
-	RUNNER_MSG_CHECK_DONE,	 /* u32 run, u8 enum engine_check_outcome, string words */
-	RUNNER_MSG_HOOK_DONE,	 /* string router, string hook, string state, u8 ok, u16 exit code,
-				  * u64 us that it took, u64 ended us, string words, string output */
-	RUNNER_MSG_RELOAD_DONE,	 /* u32 request (0: a signal), u8 ok, string error
-				  * ("" if ok), string problems */
-	RUNNER_MSG_RESTART_DONE, /* u32 run, u8 ok, string words */
-	RUNNER_MSG_MAINTENANCE,	 /* u32 request (0: at the start), u8 on, string error ("" if it is
-				  * written down; else it is as it was) */
-	RUNNER_MSG_HANDED_OVER,	 /* string router: before START */
-	RUNNER_MSG_LEAVE,	 /* stop: hand over, then LEFT */
+	RUNNER_MSG_CHECK_DONE,	  /* u32 run, u8 enum engine_check_outcome, string words */
+	RUNNER_MSG_HOOK_DONE,	  /* string router, string hook, string state, u8 ok, u16 exit code,
+				   * u64 us that it took, u64 ended us, string words, string output */
+	RUNNER_MSG_RELOAD_DONE,	  /* u32 request (0: a signal), u8 ok, string error
+				   * ("" if ok), string problems */
+	RUNNER_MSG_TRIED,	  /* the same, string node; if ok the text's descriptor beside it */
+	RUNNER_MSG_RESTART_DONE,  /* u32 run, u8 ok, string words */
+	RUNNER_MSG_MAINTENANCE,	  /* u32 request (0: at the start), u8 on, string error ("" if it is
+				   * written down; else it is as it was) */
+	RUNNER_MSG_HANDED_OVER,	  /* string router: before START */
+	RUNNER_MSG_LEAVE,	  /* stop: hand over, then LEFT */
 	RUNNER_MSG_PROBER, /* the descriptor beside it: a channel to the prober (probe_msg.h) */
 };
 

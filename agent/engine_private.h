@@ -17,6 +17,7 @@
  *   engine_file.c    a check's file with a number
  *   engine_probe.c   what checks ask of the prober
  *   engine_moves.c   handover and maintenance
+ *   engine_trial.c   what a reload would do
  *   engine_mail.c    mail to people
  *   engine_status.c  what `status` answers
  */
@@ -331,6 +332,11 @@ void engine_on_request(void *ctx, struct ctl_client *client, const char *command
 		       const json_t *request);
 void engine_on_client_gone(void *ctx, struct ctl_client *client);
 
+/* Whoever waits for the runner's answer to that request; NULL: nobody (any more). */
+struct ctl_client *engine_waiter_take(struct engine *engine, uint32_t request);
+void engine_refuse_reload(struct ctl_client *client, unsigned outcome, const char *why,
+			  size_t why_size, const char *problems, size_t size);
+
 /* engine_router.c */
 int engine_router_new(struct engine *engine, struct agent_snapshot *snapshot, int place,
 		      struct engine_router **ret_router);
@@ -471,6 +477,10 @@ bool engine_moves_written(struct engine *engine, struct wire_reader *in);
 void engine_moves_tell(struct engine_router *router);	  /* whether this is maintenance */
 void engine_moves_remember(struct engine_router *router); /* before its start */
 void engine_moves_look(struct engine *engine);		  /* is what was asked for done? */
+
+/* engine_trial.c */
+/* The runner has read the file. Takes over fd. False: it means nothing. */
+bool engine_trial_done(struct engine *engine, struct wire_reader *in, int fd);
 
 /* engine_mail.c */
 int engine_mail_init(struct engine *engine);

@@ -172,16 +172,8 @@ static bool take_hook_done(struct engine *engine, struct wire_reader *in)
 	return true;
 }
 
-static bool take_reload_done(struct engine *engine, struct wire_reader *in)
+struct ctl_client *engine_waiter_take(struct engine *engine, uint32_t request)
 {
-	uint32_t request = wire_get_u32(in);
-	unsigned outcome = wire_get_u8(in);
-	size_t why_size, size;
-	const char *why = wire_get_string(in, &why_size);
-	const char *text = wire_get_string(in, &size);
-
-	if (!wire_reader_done(in))
-		return false;
 	for (int i = 0; i < CTL_CLIENTS_MAX; i++) {
 		struct engine_waiter *waiter = &engine->waiters[i];
 		struct ctl_client *client = waiter->client;
@@ -189,18 +181,38 @@ static bool take_reload_done(struct engine *engine, struct wire_reader *in)
 		if (!client || waiter->request != request)
 			continue;
 		waiter->client = NULL;
-		if (outcome == RUNNER_RELOADED)
-			ctl_answer(client, json_pack("{s:b s:i s:o}", "ok", 1, "snapshot",
-						     (int)engine->snapshot->conf.number, "problems",
-						     ctl_text(text, size)));
-		else
-			ctl_answer(client,
-				   json_pack("{s:b s:s s:o s:o}", "ok", 0, "code",
-					     outcome == RUNNER_RELOAD_BUSY ? "busy"
-									   : "wrong-configuration",
-					     "error", ctl_text(why, why_size), "problems",
-					     ctl_text(text, size)));
+		return client;
 	}
+	return NULL;
+}
+
+void engine_refuse_reload(struct ctl_client *client, unsigned outcome, const char *why,
+			  size_t why_size, const char *problems, size_t size)
+{
+	ctl_answer(client, json_pack("{s:b s:s s:o s:o}", "ok", 0, "code",
+				     outcome == RUNNER_RELOAD_BUSY ? "busy" : "wrong-configuration",
+				     "error", ctl_text(why, why_size), "problems",
+				     ctl_text(problems, size)));
+}
+
+static bool take_reload_done(struct engine *engine, struct wire_reader *in)
+{
+	uint32_t request = wire_get_u32(in);
+	unsigned outcome = wire_get_u8(in);
+	size_t why_size, size;
+	const char *why = wire_get_string(in, &why_size);
+	const char *text = wire_get_string(in, &size);
+	struct ctl_client *client;
+
+	if (!wire_reader_done(in))
+		return false;
+	client = engine_waiter_take(engine, request);
+	if (client && outcome == RUNNER_RELOADED)
+		ctl_answer(client, json_pack("{s:b s:i s:o}", "ok", 1, "snapshot",
+					     (int)engine->snapshot->conf.number, "problems",
+					     ctl_text(text, size)));
+	else if (client)
+		engine_refuse_reload(client, outcome, why, why_size, text, size);
 	return true;
 }
 
@@ -245,6 +257,10 @@ void engine_on_message(void *ctx, uint16_t type, const uint8_t *payload, size_t 
 	case RUNNER_MSG_RELOAD_DONE:
 		good = take_reload_done(engine, &in);
 		break;
+	case RUNNER_MSG_TRIED:
+		good = engine_trial_done(engine, &in, fd);
+		fd = -1;
+		break;
 	case RUNNER_MSG_PROBER:
 		good = engine_probe_connect(engine, fd);
 		fd = -1;
@@ -281,7 +297,8 @@ void engine_on_closed(void *ctx, int reason)
 
 /* ---- the control socket ---- */
 
-static void ask_reload(struct engine *engine, struct ctl_client *client)
+/* what: ENGINE_MSG_RELOAD, or ENGINE_MSG_TRY. */
+static void ask_runner(struct engine *engine, struct ctl_client *client, enum engine_msg what)
 {
 	for (int i = 0; i < CTL_CLIENTS_MAX; i++) {
 		if (engine->waiters[i].client)
@@ -290,7 +307,7 @@ static void ask_reload(struct engine *engine, struct ctl_client *client)
 			engine->next_request = 1; /* 0 is nobody's */
 		engine->waiters[i].client = client;
 		engine->waiters[i].request = engine->next_request;
-		engine_tell_number(engine, ENGINE_MSG_RELOAD, engine->next_request);
+		engine_tell_number(engine, what, engine->next_request);
 		return;
 	}
 	ctl_fail(client, "busy", "too many reloads wait; try again");
@@ -306,7 +323,9 @@ void engine_on_request(void *ctx, struct ctl_client *client, const char *command
 	else if (!strcmp(command, "status"))
 		ctl_answer(client, engine_status(engine));
 	else if (!strcmp(command, "reload"))
-		ask_reload(engine, client);
+		ask_runner(engine, client, ENGINE_MSG_RELOAD);
+	else if (!strcmp(command, "reload-dry-run"))
+		ask_runner(engine, client, ENGINE_MSG_TRY);
 	else if (!strcmp(command, "handover"))
 		engine_moves_handover(engine, client, request);
 	else if (!strcmp(command, "maintenance"))
@@ -314,7 +333,7 @@ void engine_on_request(void *ctx, struct ctl_client *client, const char *command
 	else
 		ctl_fail(client, "unknown-command",
 			 "tandem-agent does not know \"%s\"; it knows status, reload, "
-			 "handover and maintenance",
+			 "reload-dry-run, handover and maintenance",
 			 command);
 }
 

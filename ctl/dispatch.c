@@ -22,6 +22,7 @@ enum {
 	OPTION_RESCUED = 1 << 9,
 	OPTION_ALL = 1 << 10,
 	OPTION_LIFT = 1 << 11,
+	OPTION_DRY_RUN = 1 << 12,
 	/* Where things are: for all verbs, whether they look there or not. */
 	OPTIONS_PLACES = OPTION_RUN_DIR | OPTION_STATE_DIR | OPTION_CONFIG | OPTION_NODE,
 	OPTIONS_ALL_VERBS = OPTION_HELP | OPTION_VERSION | OPTIONS_PLACES
@@ -40,6 +41,7 @@ static const struct option long_options[] = {
 	{"rescued", no_argument, NULL, OPTION_RESCUED},
 	{"all", no_argument, NULL, OPTION_ALL},
 	{"lift", no_argument, NULL, OPTION_LIFT},
+	{"dry-run", no_argument, NULL, OPTION_DRY_RUN},
 	{NULL, 0, NULL, 0},
 };
 
@@ -55,7 +57,8 @@ static const struct verb {
 	 "who holds the addresses, and is every node in step"},
 	{"check", verb_check, 0, 0, 1, "check [FILE]",
 	 "look through tandem.conf, and at this host with its eyes"},
-	{"reload", verb_reload, 0, 0, 0, "reload", "let both daemons read tandem.conf again"},
+	{"reload", verb_reload, OPTION_DRY_RUN | OPTION_JSON, 0, 0, "reload [--dry-run [--json]]",
+	 "let both daemons read tandem.conf again; --dry-run: what that would change"},
 	{"handover", verb_handover, OPTION_ALL | OPTION_LIFT | OPTION_JSON, 0, 1,
 	 "handover [--lift] INSTANCE|--all", "let another node hold the addresses"},
 	{"maintenance", verb_maintenance, OPTION_JSON, 1, 1, "maintenance on|off",
@@ -151,6 +154,7 @@ int verb_dispatch(int argc, char **argv)
 	args.rescued = given & OPTION_RESCUED;
 	args.all = given & OPTION_ALL;
 	args.lift = given & OPTION_LIFT;
+	args.dry_run = given & OPTION_DRY_RUN;
 	word = optind < argc ? argv[optind] : NULL;
 	if (given & OPTION_VERSION || (word && strcmp(word, "version") == 0)) {
 		printf("tandem %s\n", TANDEM_VERSION);

@@ -42,12 +42,22 @@ int verb_reload(const struct verb_args *args)
 	bool agent_needed = true, syncd_needed = true;
 	int agent, syncd, r;
 
+	if (args->json && !args->dry_run) {
+		fputs("tandem: reload takes --json with --dry-run only\n", stderr);
+		return VERB_USAGE;
+	}
+
 	/* A daemon that the file gives nothing to do need not run. Here the file is only looked at;
 	 * what is wrong with it the daemons say, since theirs is the reading that counts. */
 	r = conf_snapshot_load(args->config, args->node, 1, &problems, &snapshot);
 	if (r == 0) {
 		agent_needed = snapshot.conf->vrrps_count > 0;
 		syncd_needed = snapshot.conf->mirrors_count > 0;
+	}
+	if (args->dry_run) {
+		conf_snapshot_release(&snapshot);
+		conf_problems_release(&problems);
+		return verb_reload_dry_run(args, agent_needed, syncd_needed);
 	}
 	agent = reload(args, ASK_AGENT, agent_needed);
 	syncd = reload(args, ASK_SYNCD, syncd_needed);

@@ -30,6 +30,7 @@ struct verb_args {
 	bool watch;
 	bool rescued;		  /* show */
 	bool all, lift;		  /* handover */
+	bool dry_run;		  /* reload */
 	const char *const *words; /* after the verb */
 	int words_count;
 };
@@ -44,6 +45,8 @@ int verb_keygen(const struct verb_args *args);
 int verb_maintenance(const struct verb_args *args);
 int verb_metrics(const struct verb_args *args);
 int verb_reload(const struct verb_args *args);
+/* Which daemons there should be is known. VERB_PENDING: an instance would leave MASTER. */
+int verb_reload_dry_run(const struct verb_args *args, bool agent_needed, bool syncd_needed);
 int verb_show(const struct verb_args *args);
 int verb_status(const struct verb_args *args);
 int verb_sync(const struct verb_args *args);

@@ -137,6 +137,10 @@ static void on_runner_message(void *ctx, uint16_t type, const uint8_t *payload, 
 	case RUNNER_MSG_RELOADED:
 		on_reloaded(k, &r);
 		break;
+	case RUNNER_MSG_TRIED:
+		trial_done(k, &r, fd);
+		fd = -1;
+		break;
 	case RUNNER_MSG_LINK:
 		if (fd >= 0 && open_link(k, fd) < 0)
 			log_err("cannot talk to the new link");

@@ -394,7 +394,8 @@ static void show(struct keeper *k, struct ctl_client *client, const json_t *requ
 
 /* ---- the rest ---- */
 
-static void reload(struct keeper *k, struct ctl_client *client)
+/* what: KEEPER_MSG_RELOAD, or KEEPER_MSG_TRY. */
+static void ask_runner(struct keeper *k, struct ctl_client *client, enum keeper_msg what)
 {
 	uint8_t payload[4];
 	struct wire_writer w;
@@ -407,7 +408,7 @@ static void reload(struct keeper *k, struct ctl_client *client)
 	k->reload_ticket = ++k->tickets;
 	wire_writer_init(&w, payload, sizeof payload);
 	wire_put_u32(&w, k->reload_ticket);
-	if (msg_send(k->runner, KEEPER_MSG_RELOAD, payload, w.at, -1) < 0)
+	if (msg_send(k->runner, (uint16_t)what, payload, w.at, -1) < 0)
 		loop_quit(k->loop, EXIT_FAILURE);
 }
 
@@ -419,7 +420,9 @@ void command_request(void *ctx, struct ctl_client *client, const char *command,
 	if (strcmp(command, "status") == 0)
 		ctl_answer(client, status_make(k));
 	else if (strcmp(command, "reload") == 0)
-		reload(k, client);
+		ask_runner(k, client, KEEPER_MSG_RELOAD);
+	else if (strcmp(command, "reload-dry-run") == 0)
+		ask_runner(k, client, KEEPER_MSG_TRY);
 	else if (strcmp(command, "sync") == 0)
 		sync(k, client, request);
 	else if (strcmp(command, "conflicts") == 0)
@@ -428,7 +431,8 @@ void command_request(void *ctx, struct ctl_client *client, const char *command,
 		show(k, client, request);
 	else
 		ctl_fail(client, "unknown-command",
-			 "tandem-syncd knows status, reload, sync, conflicts and show, not \"%s\"",
+			 "tandem-syncd knows status, reload, reload-dry-run, sync, conflicts and "
+			 "show, not \"%s\"",
 			 command);
 }
 

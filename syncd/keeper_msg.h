@@ -19,11 +19,14 @@ enum keeper_msg {
 	KEEPER_MSG_RUN = 3,    /* u32 ticket, u32 snapshot, u8 mirror, u8 enum keeper_command, u8
 				* staged,    32 bytes generation id (zeros unless staged) */
 	KEEPER_MSG_RELOAD = 4, /* u32 ticket: read the configuration file again */
+	KEEPER_MSG_TRY = 5,    /* u32 ticket: read it, and change nothing */
 	/* runner -> keeper */
 	RUNNER_MSG_DONE = 16, /* u32 ticket, u8 enum keeper_answer, u64 us that the command itself
 			       * took, string text */
 	RUNNER_MSG_RELOADED = 17, /* u32 ticket, u8 ok, string text */
 	RUNNER_MSG_LINK = 18,	  /* a new channel to a new link process beside it */
+	RUNNER_MSG_TRIED = 20,	  /* u32 ticket, u8 ok, string text, string node; if ok the file's
+				   * text beside it */
 	RUNNER_MSG_STOP = 19,	  /* finish what has begun, then leave with status 0 */
 };
 

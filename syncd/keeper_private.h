@@ -280,6 +280,10 @@ void held_release(struct held *held);
 void held_copy(struct held *to, const struct held *from); /* the tree is shared */
 void id_text(const uint8_t *id, char text[13]);		  /* the first twelve digits, for logs */
 
+/* ---- keeper_trial.c ---- */
+/* The runner has read the file, for a reload that is only looked at. Takes over fd. */
+void trial_done(struct keeper *k, struct wire_reader *r, int fd);
+
 /* ---- keeper_mirror.c ---- */
 /* Takes away what earlier commits left in the stages. */
 int mirror_sweep(struct mirror *m, enum stage_sweep_which which, const uint8_t *id,

@@ -257,6 +257,7 @@ static void on_channel_closed(void *ctx, int reason)
 }
 
 static void reload(struct runner *runner, bool has_ticket, uint32_t ticket);
+static void try_file(struct runner *runner, uint32_t ticket);
 
 static void on_keeper_message(void *ctx, uint16_t type, const uint8_t *payload, size_t size, int fd)
 {
@@ -286,6 +287,12 @@ static void on_keeper_message(void *ctx, uint16_t type, const uint8_t *payload, 
 		if (!wire_reader_done(&r))
 			break;
 		reload(runner, true, ticket);
+		return;
+	case KEEPER_MSG_TRY:
+		ticket = wire_get_u32(&r);
+		if (!wire_reader_done(&r))
+			break;
+		try_file(runner, ticket);
 		return;
 	default:
 		break;
@@ -483,6 +490,23 @@ static void ask_to_leave(struct runner *runner)
 	if (msg_send(runner->keeper.channel, RUNNER_MSG_STOP, NULL, 0, -1) < 0)
 		kill(runner->keeper.pid, SIGKILL);
 	loop_timer_set(runner->patience, loop_now_us(runner->loop) + STOP_WAIT_US);
+}
+
+static void try_file(struct runner *runner, uint32_t ticket)
+{
+	char text[KEEPER_MSG_TEXT_MAX] = "";
+	struct conf_snapshot next = {.fd = -1};
+	uint8_t payload[2 * KEEPER_MSG_TEXT_MAX];
+	bool ok = load(runner, &next, text, sizeof text) >= 0;
+	struct wire_writer w;
+
+	wire_writer_init(&w, payload, sizeof payload);
+	wire_put_u32(&w, ticket);
+	wire_put_u8(&w, ok);
+	wire_put_string(&w, text, strlen(text));
+	wire_put_string(&w, next.node, strlen(next.node));
+	(void)msg_send(runner->keeper.channel, RUNNER_MSG_TRIED, payload, w.at, next.fd);
+	conf_snapshot_release(&next);
 }
 
 static void reload(struct runner *runner, bool has_ticket, uint32_t ticket)

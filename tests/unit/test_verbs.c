@@ -539,6 +539,50 @@ static int call_words(const char *text)
 	return call(call_line, 0, NULL);
 }
 
+static void a_dry_run_prints_each_change_and_has_a_status_for_what_moves(void **state)
+{
+	static const struct answers mild = {
+		"agent", "reload-dry-run",
+		"{'ok':true,'snapshot':3,'problems':'','instances':[{'name':'V','state':'MASTER',"
+		"'effect':'kept','leaves_master':false}],'changes':[{'section':'','name':'',"
+		"'change':'changed','settings':[{'setting':'log_level','before':null,'after':"
+		"'debug'},{'setting':'control_group','before':'adm','after':null}]},"
+		"{'section':'vrrp','name':'V','change':'changed','settings':[{'setting':'advert_"
+		"int','before':'1','after':'0.5'}]}]}"};
+	static const struct answers harsh = {
+		"agent", "reload-dry-run",
+		"{'ok':true,'snapshot':3,'problems':'','instances':[{'name':'V','state':'MASTER',"
+		"'effect':'restarted','leaves_master':true}],'changes':[{'section':'nodes','name':"
+		"'','change':'changed','settings':[{'setting':'order','before':'a','after':'b'}]}]"
+		"}"};
+	pid_t pid = serve(&mild, 1);
+
+	(void)state;
+	configure(VRRP);
+	args.dry_run = true;
+	assert_int_equal(call(verb_reload, 0, NULL), VERB_OK);
+	assert_string_equal(out, "tandem-agent: would change\n"
+				 "    the file's own settings: changed\n"
+				 "        log_level: debug (was not written)\n"
+				 "        control_group: adm (is not written any more)\n"
+				 "    vrrp V: changed; stays MASTER\n"
+				 "        advert_int: 1 -> 0.5\n");
+	stop(pid);
+	pid = serve(&harsh, 1);
+	assert_int_equal(call(verb_reload, 0, NULL), VERB_PENDING);
+	assert_string_equal(out, "tandem-agent: would change\n"
+				 "    nodes: changed\n"
+				 "        order: a -> b\n"
+				 "    vrrp V: not changed itself; is given up and starts anew, and "
+				 "leaves MASTER\n");
+	args.json = true;
+	assert_int_equal(call(verb_reload, 0, NULL), VERB_PENDING);
+	assert_non_null(strstr(out, "\"exit\": 1"));
+	stop(pid);
+	assert_int_equal(call(verb_reload, 0, NULL), VERB_NO_CONTACT);
+	assert_int_equal(call_words("tandem reload --json"), VERB_USAGE);
+}
+
 static void a_wrong_command_line_is_64_and_says_what_would_be_right(void **state)
 {
 	static const struct {
@@ -594,6 +638,7 @@ int main(void)
 		TEST(conflicts_lists_paths_and_the_two_next_steps),
 		TEST(no_conflicts_is_said_and_is_success),
 		TEST(show_prints_the_bytes_as_they_are),
+		TEST(a_dry_run_prints_each_change_and_has_a_status_for_what_moves),
 		TEST(a_wrong_command_line_is_64_and_says_what_would_be_right),
 		TEST(options_may_stand_on_either_side_of_the_verb),
 		TEST(handover_says_who_has_the_addresses),

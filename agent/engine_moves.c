@@ -17,6 +17,7 @@ static bool concerns(const struct engine_move *move, const struct engine_router 
 static json_t *outcome_of(const struct engine_move *move, const struct engine_router *router)
 {
 	const int master = vrrp_fsm_master(&router->fsm);
+	char name[IP_TEXT_MAX];
 	const char *outcome = move->lift			 ? "lifted"
 			      : !router->moved			 ? "not-held"
 			      : router->fsm.state == VRRP_MASTER ? "nobody-answered"
@@ -25,9 +26,8 @@ static json_t *outcome_of(const struct engine_move *move, const struct engine_ro
 				   "state", vrrp_fsm_state_name(router->fsm.state));
 
 	json_object_set_new(object, "master",
-			    master >= 0
-				    ? json_string(router->snapshot->conf.conf->nodes[master].name)
-				    : json_null());
+			    master >= 0 ? json_string(engine_node_name(router, master, name))
+					: json_null());
 	json_object_set_new(
 		object, "took_us",
 		router->moved && router->fsm.since_us >= move->asked_us

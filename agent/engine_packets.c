@@ -14,6 +14,14 @@ const struct ip_addr *engine_node_source(const struct agent_snapshot *snapshot,
 	return &snapshot->conf.conf->nodes[node].address;
 }
 
+const char *engine_node_name(const struct engine_router *router, int node, char room[IP_TEXT_MAX])
+{
+	const struct conf *conf = router->snapshot->conf.conf;
+
+	return node < conf->nodes_count ? conf->nodes[node].name
+					: ip_format(&router->wire.nodes[node], room);
+}
+
 int engine_packets_init(struct engine *engine)
 {
 	int error = vrrp_sock_open_sender(IP_V4, &engine->send_fds[0]);

@@ -376,6 +376,8 @@ void engine_packets_greet(struct engine_router *router);
 void engine_packets_send(struct engine_router *router, uint8_t priority);
 void engine_packets_wills(const struct engine_router *router, struct agent_record *record);
 void engine_packets_report(struct engine_router *router); /* what was refused, to the log */
+/* Of a peer that is no node: its address. */
+const char *engine_node_name(const struct engine_router *router, int node, char room[IP_TEXT_MAX]);
 const struct ip_addr *engine_node_source(const struct agent_snapshot *snapshot,
 					 const struct conf_vrrp *conf, int node);
 

@@ -37,6 +37,14 @@ static void add_vips(const struct conf_vrrp *v, bool link_local, struct vrrp_wir
 			wire->vips[wire->vips_count++] = v->vips[i].prefix.addr;
 }
 
+/* Of a stranger, who is refused anyway, the widest of the limits says best what he is. */
+static void limit_ttl(struct vrrp_wire_conf *wire, int node, int min, int max)
+{
+	wire->ttls[node] = (struct vrrp_ttl){.min = (uint8_t)min, .max = (uint8_t)max};
+	if (min < wire->ttl_min)
+		wire->ttl_min = min;
+}
+
 static void make_wire(const struct agent_snapshot *snapshot, const struct conf_vrrp *v,
 		      struct vrrp_wire_conf *ret_wire)
 {
@@ -48,14 +56,22 @@ static void make_wire(const struct agent_snapshot *snapshot, const struct conf_v
 		.family = (uint8_t)v->family,
 		.auth_pass = v->auth_pass,
 		.advert_int_cs = (uint32_t)(v->advert_int_us / 10000),
-		.ttl_min = v->ttl_min,
+		.ttl_min = VRRP_TTL,
 		.self = conf->self,
-		.nodes_count = conf->nodes_count,
+		.nodes_count = conf->nodes_count + v->peers_count,
 	};
 	memcpy(ret_wire->auth_data, v->auth_data, sizeof ret_wire->auth_data);
-	for (int i = 0; i < conf->nodes_count; i++)
+	for (int i = 0; i < conf->nodes_count; i++) {
 		if (v->priorities[i])
 			ret_wire->nodes[i] = *engine_node_source(snapshot, v, i);
+		limit_ttl(ret_wire, i, v->ttl_min[i], v->ttl_max[i]);
+	}
+	/* Behind the nodes come the peers that are none. */
+	for (int i = 0; i < v->peers_count; i++) {
+		ret_wire->nodes[conf->nodes_count + i] = v->peers[i].address;
+		limit_ttl(ret_wire, conf->nodes_count + i, v->peers[i].ttl_min,
+			  v->peers[i].ttl_max);
+	}
 	/* RFC 9568 section 5.2.9: a link-local address comes first, where there is one. */
 	add_vips(v, true, ret_wire);
 	add_vips(v, false, ret_wire);
@@ -101,7 +117,7 @@ static void make_conf(const struct agent_snapshot *snapshot, const struct conf_v
 		.advert_int_us = v->advert_int_us,
 		.down_adverts = (uint8_t)v->down_adverts,
 		.self = conf->self,
-		.nodes_count = conf->nodes_count,
+		.nodes_count = conf->nodes_count + v->peers_count,
 		.grouped = v->group >= 0,
 		.group_skew_us = group_skew_us(conf, v->group),
 		.nopreempt = v->nopreempt,
@@ -127,6 +143,14 @@ static void make_conf(const struct agent_snapshot *snapshot, const struct conf_v
 			.foreign = conf->nodes[i].pins_count == 0,
 		};
 	}
+	for (int i = 0; i < v->peers_count; i++)
+		ret_conf->nodes[conf->nodes_count + i] = (struct vrrp_node){
+			.address = v->peers[i].address,
+			.priority = v->peers[i].priority ? (uint8_t)v->peers[i].priority
+							 : VRRP_PRIORITY_OWNER - 1,
+			.foreign = true,
+			.unsaid = v->peers[i].priority == 0,
+		};
 }
 
 static void on_timer(void *ctx);
@@ -252,12 +276,13 @@ static void do_transition(struct engine_router *router, const struct vrrp_action
 	enum vrrp_state to = action->u.transition.to;
 	enum vrrp_cause cause = action->u.transition.cause;
 	int node = action->u.transition.node;
+	char name[IP_TEXT_MAX];
 
 	/* The simulator's trace says it in the same words. */
 	log_notice("%s: %s -> %s cause=%s prio=%d%s%s", router->conf->name,
 		   vrrp_fsm_state_name(action->u.transition.from), vrrp_fsm_state_name(to),
 		   vrrp_fsm_cause_name(cause), router->fsm.priority, node >= 0 ? " by=" : "",
-		   node >= 0 ? conf_of(router->snapshot)->nodes[node].name : "");
+		   node >= 0 ? engine_node_name(router, node, name) : "");
 	if (to == VRRP_FAULT && *router->trouble)
 		log_warn("%s: %s", router->conf->name, router->trouble);
 	engine_mail_transition(router, action);
@@ -607,6 +632,7 @@ static bool same_conf(const struct vrrp_conf *a, const struct vrrp_conf *b)
 	for (int i = 0; i < a->nodes_count; i++)
 		if (a->nodes[i].priority != b->nodes[i].priority ||
 		    a->nodes[i].foreign != b->nodes[i].foreign ||
+		    a->nodes[i].unsaid != b->nodes[i].unsaid ||
 		    !ip_equal(&a->nodes[i].address, &b->nodes[i].address))
 			return false;
 	return true;

@@ -43,21 +43,28 @@ static const char *peer_state(const struct engine *engine, const struct vrrp_pee
 static json_t *peers_of(const struct engine_router *router)
 {
 	const struct conf *conf = router->snapshot->conf.conf;
+	char name[IP_TEXT_MAX];
 	json_t *list = json_array();
 
 	for (int i = 0; i < router->wire.nodes_count; i++) {
 		const struct vrrp_peer *peer = &router->fsm.peers[i];
+		/* 0: it is not in the file. */
+		const int priority = i < conf->nodes_count
+					     ? router->conf->priorities[i]
+					     : router->conf->peers[i - conf->nodes_count].priority;
 		json_t *object;
 
 		if (i == router->wire.self || router->wire.nodes[i].family == IP_NONE)
 			continue;
-		object = json_pack("{s:s s:o s:s s:i}", "node", conf->nodes[i].name, "address",
-				   address(&router->wire.nodes[i]), "state",
-				   peer_state(router->engine, peer), "configured_priority",
-				   router->conf->priorities[i]);
-		json_object_set_new(
-			object, "priority",
-			json_integer(peer->heard ? peer->priority : router->conf->priorities[i]));
+		object = json_pack("{s:s s:o s:s}", "node", engine_node_name(router, i, name),
+				   "address", address(&router->wire.nodes[i]), "state",
+				   peer_state(router->engine, peer));
+		json_object_set_new(object, "configured_priority",
+				    priority ? json_integer(priority) : json_null());
+		json_object_set_new(object, "priority",
+				    peer->heard ? json_integer(peer->priority)
+				    : priority	? json_integer(priority)
+						: json_null());
 		json_object_set_new(object, "age_us",
 				    peer->heard ? age(router->engine, peer->heard_us)
 						: json_null());
@@ -70,12 +77,13 @@ static json_t *master_of(const struct engine_router *router)
 {
 	int node = vrrp_fsm_master(&router->fsm);
 	const struct vrrp_peer *peer;
+	char name[IP_TEXT_MAX];
 	json_t *object;
 
 	if (node < 0)
 		return json_null();
 	object = json_pack("{s:o s:s}", "address", address(&router->wire.nodes[node]), "node",
-			   router->snapshot->conf.conf->nodes[node].name);
+			   engine_node_name(router, node, name));
 	if (node == router->wire.self) {
 		json_object_set_new(object, "priority", json_integer(router->fsm.priority));
 		json_object_set_new(object, "age_us", age(router->engine, router->fsm.sent_us));
@@ -89,7 +97,7 @@ static json_t *master_of(const struct engine_router *router)
 
 static json_t *refused_of(const struct engine_router *router)
 {
-	const struct conf *conf = router->snapshot->conf.conf;
+	char name[IP_TEXT_MAX];
 	json_t *list = json_array();
 
 	for (int i = 0; i < router->refusals.count; i++) {
@@ -102,10 +110,11 @@ static json_t *refused_of(const struct engine_router *router)
 					   age(router->engine, refusal->last_us), "text",
 					   vrrp_wire_verdict_text(refusal->verdict));
 
-		json_object_set_new(object, "node",
-				    refusal->node >= 0 && refusal->node < conf->nodes_count
-					    ? json_string(conf->nodes[refusal->node].name)
-					    : json_null());
+		json_object_set_new(
+			object, "node",
+			refusal->node >= 0 && refusal->node < router->wire.nodes_count
+				? json_string(engine_node_name(router, refusal->node, name))
+				: json_null());
 		json_array_append_new(list, object);
 	}
 	if (router->refusals.others)

@@ -57,7 +57,7 @@ void vrrp_fsm_judge_master(struct vrrp_fsm *fsm, int node, uint64_t arrival_us, 
 {
 	const struct vrrp_peer *peer = &fsm->peers[node];
 	const uint8_t priority = peer->priority;
-	const bool sick = priority < fsm->conf.nodes[node].priority;
+	const bool sick = peer_is_sick(fsm, node, priority);
 	const bool may = !fsm->undetermined && !mute(fsm) && !quiet(fsm);
 
 	fsm->master = node;

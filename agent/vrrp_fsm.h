@@ -119,6 +119,8 @@ struct vrrp_node {
 	uint8_t priority;	/* what it advertises when nothing ails it (see
 				 * health_fsm_full_priority); 0: takes no part */
 	bool foreign;		/* knows nothing of sickness: not tandem */
+	bool unsaid;		/* its priority is not in the file, and priority the quickest that
+				 * it may have: it is never taken for sick */
 };
 
 struct vrrp_conf {

@@ -59,6 +59,12 @@ static inline bool may_preempt(const struct vrrp_fsm *fsm)
 	return owner(fsm) || (!fsm->conf.nopreempt && !fsm->handed_over);
 }
 
+/* Does who advertises this advertise less than when nothing ails it, as far as is known? */
+static inline bool peer_is_sick(const struct vrrp_fsm *fsm, int node, uint8_t priority)
+{
+	return !fsm->conf.nodes[node].unsaid && priority < fsm->conf.nodes[node].priority;
+}
+
 /* Actions. */
 struct vrrp_action *vrrp_fsm_act(struct vrrp_actions *out, enum vrrp_action_type type);
 void vrrp_fsm_raise(struct vrrp_actions *out, enum vrrp_alarm which);

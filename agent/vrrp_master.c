@@ -256,7 +256,7 @@ static void master_hears(struct vrrp_fsm *fsm, const struct vrrp_event *ev,
 	if (vrrp_fsm_outranks(fsm, priority, node, fsm->priority, self))
 		cause = priority > fsm->priority ? VRRP_CAUSE_HIGHER_PRIORITY
 						 : VRRP_CAUSE_HIGHER_ADDRESS;
-	else if (resigned(fsm) && priority >= fsm->conf.nodes[node].priority)
+	else if (resigned(fsm) && !peer_is_sick(fsm, node, priority))
 		cause = VRRP_CAUSE_RESIGNED; /* a healthy successor is what was asked for */
 	else if (mute(fsm))
 		cause = VRRP_CAUSE_MUTE;

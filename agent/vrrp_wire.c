@@ -125,6 +125,15 @@ static enum vrrp_verdict judge_parameters(const struct vrrp_wire_conf *conf,
 	return same_addresses(conf, advert) ? VRRP_OK : VRRP_OTHER_ADDRESSES;
 }
 
+/* RFC 9568 section 7.1 wants 255; a keepalived's unicast, or a router on the way, may have less. */
+static bool ttl_fits(const struct vrrp_wire_conf *conf, int node, int ttl)
+{
+	const struct vrrp_ttl limits = node >= 0 ? conf->ttls[node] : (struct vrrp_ttl){0};
+
+	return ttl >= (limits.min ? limits.min : conf->ttl_min) &&
+	       (!limits.max || ttl <= limits.max);
+}
+
 enum vrrp_verdict vrrp_wire_decode(const struct vrrp_wire_conf *conf,
 				   const struct vrrp_packet *packet, struct vrrp_advert *ret_advert)
 {
@@ -159,7 +168,7 @@ enum vrrp_verdict vrrp_wire_decode(const struct vrrp_wire_conf *conf,
 		return VRRP_BAD_TYPE;
 	if (advert->vrid == 0)
 		return VRRP_BAD_VRID;
-	if (packet->ttl < conf->ttl_min)
+	if (!ttl_fits(conf, advert->node, packet->ttl))
 		return VRRP_BAD_TTL;
 	if (count == 0)
 		return VRRP_NO_ADDRESSES;
@@ -334,7 +343,7 @@ const char *vrrp_wire_verdict_text(enum vrrp_verdict verdict)
 		[VRRP_BAD_TYPE] = "not an advertisement",
 		[VRRP_BAD_VRID] = "the virtual router id is 0",
 		[VRRP_BAD_TTL] =
-			"its TTL is too small: it crossed a router, or the sender is wrong",
+			"its TTL is out of limits: it crossed a router, or the sender is wrong",
 		[VRRP_NO_ADDRESSES] = "it names no virtual address",
 		[VRRP_BAD_LENGTH] = "its length is not what its address count says",
 		[VRRP_BAD_CHECKSUM] = "the checksum is wrong, with and without the pseudo header",

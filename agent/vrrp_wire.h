@@ -52,7 +52,7 @@ enum vrrp_verdict {
 	VRRP_BAD_VERSION,      /* neither 2 nor 3 */
 	VRRP_BAD_TYPE,	       /* not 1, ADVERTISEMENT */
 	VRRP_BAD_VRID,	       /* 0 */
-	VRRP_BAD_TTL,	       /* below ttl_min: not from this link */
+	VRRP_BAD_TTL,	       /* out of its limits: not from this link */
 	VRRP_NO_ADDRESSES,     /* an address count of 0 */
 	VRRP_BAD_LENGTH,       /* not what the address count says */
 	VRRP_BAD_CHECKSUM,     /* by neither reading */
@@ -85,6 +85,9 @@ struct vrrp_wire_conf {
 	uint8_t auth_data[VRRP_AUTH_BYTES];
 	uint32_t advert_int_cs; /* centiseconds; v2: a multiple of 100 up to 25500, v3: 1..4095 */
 	int ttl_min;		/* 255 unless configured; 0: any */
+	struct vrrp_ttl {
+		uint8_t min, max; /* 0: ttl_min, and any */
+	} ttls[VRRP_NODES_MAX];	  /* of single nodes */
 	int self;		/* index into nodes */
 	int nodes_count;
 	struct ip_addr nodes[VRRP_NODES_MAX]; /* source address of each; IP_NONE: takes no part */

@@ -28,6 +28,7 @@
 #define CONF_VRRP_MAX 512
 #define CONF_VIPS_MAX 64	   /* addresses of one instance; one advert must hold them */
 #define CONF_TRACKS_MAX 16
+#define CONF_PEERS_MAX (CONF_NODES_MAX - 1) /* with the nodes CONF_NODES_MAX at most */
 #define CONF_GROUPS_MAX 64
 #define CONF_MEMBERS_MAX 32	   /* virtual routers of one group */
 #define CONF_ROUTES_MAX 64
@@ -161,6 +162,13 @@ struct conf_route {
 	uint32_t metric; /* 0: the kernel's default */
 };
 
+/* Another router of the group, that is no node. */
+struct conf_peer {
+	struct ip_addr address; /* of its adverts */
+	int priority;		/* when nothing ails it; 0: not known */
+	int ttl_min, ttl_max;
+};
+
 /* How the addresses are announced: gratuitous ARP, unsolicited neighbour advertisements. */
 struct conf_garp {
 	uint64_t master_delay_us; /* the second announcement; 0: none */
@@ -199,7 +207,10 @@ struct conf_vrrp {
 	struct conf_track tracks[CONF_TRACKS_MAX];
 	int tracks_count;
 	struct conf_garp garp;
-	int ttl_min;			      /* received TTL; 255 unless configured */
+	int ttl_min[CONF_NODES_MAX]; /* of their adverts; 255 unless configured */
+	int ttl_max[CONF_NODES_MAX];
+	struct conf_peer peers[CONF_PEERS_MAX];
+	int peers_count;
 	struct conf_command hooks[CONF_HOOKS];
 	uint64_t notify_timeout_us;
 	int group;			      /* index into conf.groups; -1: none */

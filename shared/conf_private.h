@@ -133,6 +133,9 @@ void conf_read_probe(const struct conf_scope *scope, struct conf_probe *ret_prob
 void conf_probe_release(struct conf_probe *probe);
 void conf_read_vips(const struct conf_scope *scope, const struct conf *conf,
 		    struct conf_vrrp *vrrp);
+/* After the sources. */
+void conf_read_peers(const struct conf_scope *scope, const struct conf *conf,
+		     struct conf_vrrp *vrrp);
 void conf_read_routes(const struct conf_scope *scope, const struct conf *conf,
 		      struct conf_vrrp *vrrp);
 void conf_route_release(struct conf_route *route);

@@ -32,6 +32,7 @@ static void unique_name(struct conf_reader *reader, const char *kind, const char
 static void rules_nodes(struct conf_reader *reader, const struct conf *conf)
 {
 	char text[IP_TEXT_MAX];
+	bool peers = false;
 
 	for (int b = 0; b < conf->nodes_count; b++) {
 		const struct conf_node *second = &conf->nodes[b];
@@ -62,7 +63,9 @@ static void rules_nodes(struct conf_reader *reader, const struct conf *conf)
 							     "never copy node.key"));
 		}
 	}
-	if (conf->nodes_count == 1)
+	for (int i = 0; i < conf->vrrps_count; i++)
+		peers |= conf->vrrps[i].peers_count > 0;
+	if (conf->nodes_count == 1 && !peers)
 		conf_add(reader, CONF_WARNING, conf->nodes[0].line, "nodes",
 			 conf_say("there is one node only, and nobody to take over"),
 			 conf_say("add the second one"));

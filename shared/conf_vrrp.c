@@ -34,7 +34,9 @@ static const char *const known[] = {
 	"virtual_ipaddress_excluded",
 	"virtual_routes",
 	"track",
+	"unicast_peer",
 	"min_ttl",
+	"max_ttl",
 	"garp_master_delay",
 	"garp_master_repeat",
 	"garp_master_refresh",
@@ -63,7 +65,6 @@ static const struct conf_hint hints[] = {
 	{"track_interface",
 	 "write track = [ \"NAME\" ]; with a check that has interface = \"...\""},
 	{"track_file", "write track = [ \"NAME\" ]; with a check that has file = \"...\""},
-	{"unicast_peer", "remove it: the other nodes' addresses are the peers"},
 	{"preempt", "remove it: preempting is the rule unless nopreempt = true"},
 	{"virtual_ipaddresses", "the setting is called virtual_ipaddress"},
 	{NULL, NULL},
@@ -419,7 +420,6 @@ void conf_read_vrrps(const struct conf_scope *top, struct conf *conf)
 			.down_adverts = conf->defaults.down_adverts,
 			.garp = conf->defaults.garp,
 			.stop_wait_us = 3 * SECOND_US,
-			.ttl_min = 255,
 			.notify_timeout_us = 60 * SECOND_US,
 			.group = -1,
 			.line = conf_line(setting),
@@ -452,7 +452,7 @@ void conf_read_vrrps(const struct conf_scope *top, struct conf *conf)
 		conf_read_vips(&scope, conf, vrrp);
 		conf_read_tracks(&scope, conf, vrrp->tracks, &vrrp->tracks_count);
 		conf_read_routes(&scope, conf, vrrp);
-		conf_read_int(&scope, "min_ttl", 1, 255, &vrrp->ttl_min);
+		conf_read_peers(&scope, conf, vrrp);
 		conf_read_garp(&scope, &vrrp->garp);
 		conf_read_hooks(&scope, vrrp->hooks, &vrrp->notify_timeout_us);
 	}

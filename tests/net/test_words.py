@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings that people bring from keepalived: that they do what they say."""
 import os
+import re
 import signal
 import time
 
 from lab import Capture, Failure, Lab, check, kill, test, wait_for
-from pairs import (VIP, VIP2, VIP6, router, start_pair, tandem_conf, wait_refused,
-                   wait_state)
+from pairs import (VIP, VIP2, VIP6, keepalived_conf, keepalived_refusals, router, start_pair,
+                   tandem_conf, wait_refused, wait_state)
 
 
 @test()
@@ -114,3 +115,39 @@ def a_password_in_a_file_is_never_shown_and_must_not_be_readable():
             shown += node.run("tandem", "status", "--json", check_status=False).stdout
             shown += node.run("tandem", "check", check_status=False).stdout
             check(first not in shown and second not in shown, f"{node.name} shows the password")
+
+
+@test()
+def a_keepalived_that_no_line_of_nodes_names_takes_part():
+    with Lab() as lab:
+        web1, web2 = lab.nodes
+        peer = f'"{web2.address}"'
+
+        def conf(unicast_peer):
+            text = tandem_conf(lab, [router(version=3, advert_int=0.2, priority={"web1": 90},
+                                            unicast_peer=f"( {unicast_peer} )")])
+            return re.sub(r',\n  { name = "web2".*', "", text)
+
+        web1.configure(conf(peer))
+        agent = web1.start_agent()
+        lab.wait_holder("web1", VIP)
+        keepalived = web2.start_keepalived(keepalived_conf(lab, web2, 3, False, 100, 0.2))
+        lab.wait_holder("web2", VIP)
+        wait_for("web1 knows it", lambda: web1.instance()["master"] and
+                 web1.instance()["master"]["node"] == web2.address)
+        known = next(p for p in web1.instance()["peers"] if p["node"] == web2.address)
+        check(known["priority"] == 100 and known["configured_priority"] is None, f"{known}")
+        check("by=" + web2.address in agent.text(), "the log does not say who it was")
+        # Farther away than it may be: no advert of it counts any more.
+        web1.configure(conf(f"{{ address = {peer}; priority = 100; max_ttl = 254; "
+                            "min_ttl = 1; }"))
+        web1.run("tandem", "reload")
+        refused = wait_refused(web1, "bad-ttl")
+        check(refused["node"] == web2.address, f"refused from {refused['node']}")
+        web1.configure(conf(peer))
+        web1.run("tandem", "reload")
+        lab.wait_holder("web2", VIP)
+        keepalived.stop()
+        lab.wait_holder("web1", VIP)
+        refusals = keepalived_refusals(lab.all_text("keepalived"))
+        check(not refusals, f"keepalived refused: {refusals[:5]}")

@@ -93,6 +93,7 @@ static void set_up(uint64_t seed)
 			world.intervals_us[i] = 2 * interval_us;
 		world.nodes[i].foreign = some_foreign && i > 0 && chance(50);
 		node->foreign = world.nodes[i].foreign;
+		node->unsaid = node->foreign && chance(40);
 		world.nodes[i].link_up = true;
 		if (world.nodes[i].base) {
 			draw_checks(&world.nodes[i]);
@@ -209,7 +210,8 @@ static void check_quiet(void)
 			continue;
 		if (free_to_take)
 			oracle_fail("A19", "the holder is outranked for good");
-		if (!node->foreign && held_by < world.conf.nodes[holder].priority)
+		if (!node->foreign && !world.conf.nodes[holder].unsaid &&
+		    held_by < world.conf.nodes[holder].priority)
 			oracle_fail("A19", "a sick holder is outranked for good");
 	}
 }

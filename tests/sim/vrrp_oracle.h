@@ -307,7 +307,8 @@ static inline void oracle_before(struct oracle *o, const struct vrrp_fsm *fsm,
 		peer->interval_us = fsm->conf.version == 3 ? ev->u.advert.advert_int_us
 							   : oracle_max(ev->u.advert.advert_int_us,
 									fsm->conf.advert_int_us);
-		peer->sick = ev->u.advert.priority < fsm->conf.nodes[ev->u.advert.node].priority;
+		peer->sick = !fsm->conf.nodes[ev->u.advert.node].unsaid &&
+			     ev->u.advert.priority < fsm->conf.nodes[ev->u.advert.node].priority;
 		peer->must_obey = ev->u.advert.priority >= fsm->priority;
 		peer->read = o->state == VRRP_BACKUP;
 		oracle_rank_masters(o, fsm, ev->u.advert.node);
@@ -335,6 +336,7 @@ static inline void oracle_before(struct oracle *o, const struct vrrp_fsm *fsm,
 	if (ev->type == VRRP_EV_CONF) /* other ranks: what was heard may mean something else */
 		for (int i = 0; i < fsm->conf.nodes_count; i++)
 			o->peers[i].sick =
+				!ev->u.conf.conf->nodes[i].unsaid &&
 				o->peers[i].priority < ev->u.conf.conf->nodes[i].priority;
 }
 

@@ -410,6 +410,9 @@ static inline struct vrrp_conf conf_of(int index)
 
 	conf.self = index;
 	conf.advert_int_us = world.intervals_us[index];
+	for (int i = 0; i < world.count; i++)
+		if (conf.nodes[i].unsaid && conf.nodes[i].priority)
+			conf.nodes[i].priority = 254;
 	return conf;
 }
 

@@ -95,7 +95,7 @@ static void an_ordinary_file_is_read_as_it_is_meant(void **state)
 	assert_int_equal(v->tracks[1].check, 1);
 	assert_int_equal(v->tracks[1].weight, -15);
 	assert_int_equal(v->stop_wait_us, 2000000);
-	assert_int_equal(v->ttl_min, 250);
+	assert_int_equal(v->ttl_min[1], 250);
 	assert_int_equal(v->notify_timeout_us, 5000000);
 	assert_string_equal(v->hooks[CONF_HOOK_ANY].argv[0], "/etc/tandem/notify.sh");
 	assert_string_equal(v->hooks[CONF_HOOK_MASTER].user, "nobody");
@@ -149,7 +149,7 @@ static void what_is_left_out_has_its_default(void **state)
 	assert_int_equal(c->vrrps[0].stop_wait_us, 3000000);
 	assert_int_equal(c->vrrps[0].garp.master_delay_us, 1000000);
 	assert_int_equal(c->vrrps[0].garp.refresh_us, 60000000);
-	assert_int_equal(c->vrrps[0].ttl_min, 255);
+	assert_int_equal(c->vrrps[0].ttl_min[0], 255);
 	assert_int_equal(c->vrrps[0].notify_timeout_us, 60000000);
 	assert_false(c->vrrps[0].multicast);
 	assert_int_equal(c->mirrors[0].validate_timeout_us, 30000000);

@@ -127,6 +127,84 @@ static void version_and_patience_may_stand_at_the_top(void **state)
 	conf_free(c);
 }
 
+/* ---- peers ---- */
+
+static void peers_may_stand_outside_the_list_of_nodes(void **state)
+{
+	struct conf *c = parse_good(
+		HEAD VRRP("unicast_peer = ( \"198.51.100.3\", { address = \"198.51.100.4\"; "
+			  "priority = 80; min_ttl = 250; max_ttl = 254; } );"
+			  "min_ttl = { web1 = 254; web2 = 250; }; max_ttl = 254;"),
+		NULL);
+	const struct conf_vrrp *v = &c->vrrps[0];
+	char text[IP_TEXT_MAX];
+
+	(void)state;
+	assert_int_equal(v->peers_count, 2);
+	assert_string_equal(ip_format(&v->peers[0].address, text), "198.51.100.3");
+	assert_int_equal(v->peers[0].priority, 0);
+	assert_int_equal(v->peers[0].ttl_min, 255);
+	assert_string_equal(ip_format(&v->peers[1].address, text), "198.51.100.4");
+	assert_int_equal(v->peers[1].priority, 80);
+	assert_int_equal(v->peers[1].ttl_min, 250);
+	assert_int_equal(v->peers[1].ttl_max, 254);
+	assert_int_equal(v->ttl_min[1], 250);
+	assert_int_equal(v->ttl_max[1], 254);
+	conf_free(c);
+}
+
+static void wrong_peers_are_told_what_would_be_right(void **state)
+{
+	static const struct {
+		const char *settings, *said;
+	} cells[] = {
+		{"unicast_peer = [ \"web3\" ];",
+		 "f:7: vrrp.VI_1.unicast_peer: \"web3\" is not an address; write unicast_peer = [ "
+		 "\"198.51.100.3\" ];, and what else there is to say of it in a group: ( { "
+		 "address = \"198.51.100.3\"; min_ttl = 254; } )\n"},
+		{"unicast_peer = [ \"198.51.100.2\" ];",
+		 "f:7: vrrp.VI_1.unicast_peer: 198.51.100.2 is where the adverts of node web2 come "
+		 "from; remove it: the nodes are peers without being named\n"},
+		{"unicast_peer = [ \"198.51.100.3\", \"198.51.100.3\" ];",
+		 "f:7: vrrp.VI_1.unicast_peer: names 198.51.100.3 twice; keep one of the two\n"},
+		{"unicast_peer = [ \"2001:db8::3\" ];",
+		 "f:7: vrrp.VI_1.unicast_peer: 2001:db8::3 is no IPv4 address, and adverts go over "
+		 "IPv4; write the address that the peer's adverts come from\n"},
+		{"multicast = true; unicast_peer = [ \"198.51.100.3\" ];",
+		 "f:7: vrrp.VI_1.unicast_peer: has no meaning with multicast = true; leave "
+		 "multicast out, or name the peer in nodes, without a key\n"},
+		{"unicast_peer = ( { min_ttl = 3; } );",
+		 "f:7: vrrp.VI_1.unicast_peer[0].address: is missing; add address = "
+		 "\"198.51.100.3\";\n"},
+		{"unicast_peer = ( { address = \"198.51.100.3\"; min_ttl = 5; max_ttl = 4; } );",
+		 "f:7: vrrp.VI_1.unicast_peer[0].max_ttl: adverts of 198.51.100.3 can have no TTL "
+		 "from 5 to 4; write a max_ttl that is not below min_ttl\n"},
+		{"max_ttl = 254;",
+		 "f:7: vrrp.VI_1.max_ttl: adverts of web1 can have no TTL from 255 to 254; write a "
+		 "max_ttl that is not below min_ttl\n"},
+		{"min_ttl = { web3 = 1; };",
+		 "f:7: vrrp.VI_1.min_ttl.web3: no node has this name; did you mean web1?\n"},
+		{"min_ttl = 0;",
+		 "f:7: vrrp.VI_1.min_ttl: 0 is out of range; 1 to 255 are possible\n"},
+	};
+	char text[4096];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cells / sizeof *cells; i++) {
+		snprintf(text, sizeof text, HEAD VRRP("%s"), cells[i].settings);
+		expect_said(text, cells[i].said);
+	}
+	/* 2 nodes and 15 peers. */
+	snprintf(text, sizeof text, "%s", HEAD VRRP("unicast_peer = ["));
+	text[strlen(text) - strlen(" } );\n")] = '\0';
+	for (int i = 0; i < 15; i++)
+		snprintf(text + strlen(text), sizeof text - strlen(text), "%s \"198.51.100.%d\"",
+			 i ? "," : "", 3 + i);
+	snprintf(text + strlen(text), sizeof text - strlen(text), " ]; } );\n");
+	expect_said(text, "f:7: vrrp.VI_1.unicast_peer: 15 peers and 2 nodes are too many; 16 "
+			  "together are possible\n");
+}
+
 /* ---- auth_pass_file ---- */
 
 #define PASSWORD "test_conf_words.password"
@@ -297,6 +375,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(three_adverts_may_be_missing_unless_the_file_says_otherwise),
+		cmocka_unit_test(peers_may_stand_outside_the_list_of_nodes),
+		cmocka_unit_test(wrong_peers_are_told_what_would_be_right),
 		cmocka_unit_test(a_password_may_stand_in_a_file_of_its_own),
 		cmocka_unit_test(a_password_that_others_can_read_is_refused),
 		cmocka_unit_test(a_password_needs_its_type_and_one_place),

@@ -584,6 +584,33 @@ static void a_master_that_recovers_while_resigned_says_so_at_once(void **state)
 	assert_int_equal(fsm.stats.resignations, 1);
 }
 
+static void a_peer_of_unknown_priority_is_the_quickest_and_is_never_sick(void **state)
+{
+	uint64_t now_us;
+
+	(void)state;
+	configure_three();
+	conf.nopreempt = true;
+	conf.nodes[1] = (struct vrrp_node){
+		.address = conf.nodes[1].address, .priority = 254, .foreign = true, .unsaid = true};
+	vrrp_fsm_init(&fsm, &conf);
+	assert_true(vrrp_fsm_others_wait_us(&fsm) == 3 * SECOND + 7812);
+	/* As a holder it is protected, however low it is. */
+	start();
+	hear(1, 1, T0 + 100000);
+	expect_deadline(T0 + 100000 + 3609375);
+	/* It may be higher, until it has said what it is; and whoever it is, it is a successor. */
+	now_us = become_master() + 100000;
+	health_is(80, false, now_us);
+	expect_did("S0 !4");
+	hear(1, 70, now_us + 700000);
+	expect_did("R TBACKUP/resigned");
+	now_us = become_master();
+	hear(1, 70, now_us + 1);
+	health_is(80, false, now_us + 2);
+	expect_did("S80");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -595,6 +622,7 @@ int main(void)
 		cmocka_unit_test(master_yields_to_an_equal_priority_with_a_higher_address_only),
 		cmocka_unit_test(master_answers_a_lower_priority_at_once_and_announces_four_times),
 		cmocka_unit_test(each_announcement_says_what_it_is_for),
+		cmocka_unit_test(a_peer_of_unknown_priority_is_the_quickest_and_is_never_sick),
 		cmocka_unit_test(the_last_announcement_of_a_contention_comes_when_the_file_says),
 		cmocka_unit_test(a_new_contention_does_not_wait_for_the_last_one_to_be_through),
 		cmocka_unit_test(answers_and_announcements_in_a_lasting_contention_are_bounded),

@@ -364,6 +364,24 @@ static void a_ttl_below_255_is_refused_unless_configured(void **state)
 	expect(VRRP_OK);
 }
 
+static void each_node_may_be_nearer_or_farther_away(void **state)
+{
+	(void)state;
+	prepare(3);
+	fx.conf.ttls[0] = (struct vrrp_ttl){.min = 250, .max = 253};
+	for (int ttl = 249; ttl <= 255; ttl++) {
+		fx.packet.ttl = ttl;
+		expect(ttl >= 250 && ttl <= 253 ? VRRP_OK : VRRP_BAD_TTL);
+	}
+	/* What one may, another may not; and a stranger may what all may. */
+	fx.packet.ttl = 250;
+	fx.packet.source = addr("198.51.100.77");
+	seal();
+	expect(VRRP_BAD_TTL);
+	fx.conf.ttl_min = 250;
+	expect(VRRP_UNKNOWN_SOURCE);
+}
+
 static void an_address_count_of_0_is_refused(void **state)
 {
 	(void)state;
@@ -674,6 +692,7 @@ int main(void)
 		cmocka_unit_test(our_own_advert_come_back_is_not_ours),
 		cmocka_unit_test(another_family_is_not_ours),
 		cmocka_unit_test(a_ttl_below_255_is_refused_unless_configured),
+		cmocka_unit_test(each_node_may_be_nearer_or_farther_away),
 		cmocka_unit_test(an_address_count_of_0_is_refused),
 		cmocka_unit_test(a_count_that_does_not_fit_the_length_is_refused),
 		cmocka_unit_test(version_2_over_ipv6_is_refused),

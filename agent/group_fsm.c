@@ -89,7 +89,7 @@ static void spread_leaving(struct group_member *members, int count)
 bool group_fsm_judge(struct group_fsm *fsm, struct group_member *members, int count)
 {
 	const enum vrrp_state before = fsm->state;
-	bool all_ready = true, one_wants = false;
+	bool all_ready = true;
 	int holders = 0;
 
 	assert(count > 0 && count <= GROUP_MEMBERS_MAX);
@@ -105,9 +105,8 @@ bool group_fsm_judge(struct group_fsm *fsm, struct group_member *members, int co
 
 		all_ready = all_ready && (member->state == VRRP_MASTER ||
 					  (member->state == VRRP_BACKUP && member->wants));
-		one_wants = one_wants || (member->state == VRRP_BACKUP && member->wants);
 	}
-	if (all_ready && one_wants) {
+	if (all_ready) {
 		for (int i = 0; i < count; i++)
 			if (members[i].fsm->state == VRRP_BACKUP)
 				members[i].todo = GROUP_DO_TAKE;

@@ -173,7 +173,7 @@ struct health_rank health_fsm_rank(uint8_t priority, const struct health_track *
 		rank.priority = clamp(sum);
 	if (lowest)
 		rank.priority = HEALTH_RANK_LOWEST;
-	rank.sick = rank.priority < (priority == 255 ? 255 : clamp(full));
+	rank.sick = rank.priority < clamp(full);
 	return rank;
 }
 

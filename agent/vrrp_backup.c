@@ -42,11 +42,9 @@ uint64_t vrrp_fsm_interval_us(const struct vrrp_fsm *fsm, int node)
 /* Never to an earlier time: an advert of one master does not make another's worth less. */
 static void rearm(struct vrrp_fsm *fsm, int node, uint64_t arrival_us)
 {
-	const uint64_t base_us =
-		later(arrival_us, patience_us(fsm, vrrp_fsm_interval_us(fsm, node)));
+	const uint64_t wait_us = patience_us(fsm, vrrp_fsm_interval_us(fsm, node));
 
-	fsm->down_base_us =
-		fsm->down_base_us == VRRP_NEVER_US ? base_us : max_us(fsm->down_base_us, base_us);
+	fsm->down_base_us = max_us(fsm->down_base_us, later(arrival_us, wait_us));
 }
 
 /* What an advert of a living master means to a backup. arrival_us re-arms master-down; since_us is
@@ -75,8 +73,7 @@ void vrrp_fsm_judge_master(struct vrrp_fsm *fsm, int node, uint64_t arrival_us, 
 	if (may && fsm->priority > priority && may_preempt(fsm)) {
 		fsm->preempt_since_us = min_us(fsm->preempt_since_us, since_us);
 		/* Past the delay its adverts no longer re-arm the timer, which so runs out. */
-		if (fsm->now_us >= later(fsm->preempt_since_us, fsm->conf.preempt_delay_us) &&
-		    fsm->down_base_us != VRRP_NEVER_US)
+		if (fsm->now_us >= later(fsm->preempt_since_us, fsm->conf.preempt_delay_us))
 			return;
 	} else {
 		fsm->preempt_since_us = VRRP_NEVER_US;
@@ -100,15 +97,15 @@ static void judge_again(struct vrrp_fsm *fsm)
 	vrrp_fsm_judge_master(fsm, master, fsm->peers[master].heard_us, fsm->now_us);
 }
 
-/* The highest master but node that was heard lately, or -1. */
-static int other_master(const struct vrrp_fsm *fsm, int node, uint64_t now_us)
+/* The highest master that was heard lately and has not left, or -1. */
+static int other_master(const struct vrrp_fsm *fsm, uint64_t now_us)
 {
 	int best = -1;
 
 	for (int i = 0; i < fsm->conf.nodes_count; i++) {
 		const struct vrrp_peer *peer = &fsm->peers[i];
 
-		if (i == node || !peer->heard || peer->priority == VRRP_PRIORITY_LEAVE ||
+		if (peer->priority == VRRP_PRIORITY_LEAVE ||
 		    now_us >= later(peer->heard_us, patience_us(fsm, vrrp_fsm_interval_us(fsm, i))))
 			continue;
 		if (best < 0 ||
@@ -135,7 +132,7 @@ static void backup_hears(struct vrrp_fsm *fsm, int node, uint8_t priority, uint6
 		fsm->take_base_us = VRRP_NEVER_US;
 		fsm->preempt_since_us = VRRP_NEVER_US;
 		fsm->doubted = false;
-		other = other_master(fsm, node, arrival_us);
+		other = other_master(fsm, arrival_us);
 		if (other >= 0) /* its advert was passed over while a higher one was heard */
 			vrrp_fsm_judge_master(fsm, other, fsm->peers[other].heard_us, arrival_us);
 		return;

@@ -105,7 +105,6 @@ struct vrrp_action *vrrp_fsm_act(struct vrrp_actions *out, enum vrrp_action_type
 
 	assert(out->count < VRRP_ACTIONS_MAX);
 	action = &out->list[out->count++];
-	memset(action, 0, sizeof(*action));
 	action->type = type;
 	return action;
 }
@@ -161,7 +160,6 @@ void vrrp_fsm_clear_deadlines(struct vrrp_fsm *fsm)
 	fsm->down_base_us = VRRP_NEVER_US;
 	fsm->master_left = false;
 	fsm->left_node = -1;
-	fsm->wants = false;
 	fsm->take_base_us = VRRP_NEVER_US;
 	fsm->preempt_since_us = VRRP_NEVER_US;
 	fsm->doubted = false;
@@ -407,7 +405,6 @@ void vrrp_fsm_init(struct vrrp_fsm *fsm, const struct vrrp_conf *conf)
 	memset(fsm, 0, sizeof(*fsm));
 	fsm->conf = *conf;
 	fsm->rank = fsm->priority = conf->nodes[conf->self].priority;
-	fsm->undetermined_until_us = VRRP_NEVER_US;
 	fsm->resign_again_us = VRRP_NEVER_US;
 	vrrp_fsm_clear_deadlines(fsm);
 }

@@ -110,15 +110,11 @@ void vrrp_fsm_step_leaving(struct vrrp_fsm *fsm, const struct vrrp_event *ev,
 		if (fsm->returns && !fsm->successor_priority &&
 		    fsm->now_us > later(fsm->release_us, fsm->conf.advert_int_us)) {
 			finish_leaving(fsm, out, VRRP_CAUSE_AWAY);
-			break;
-		}
-		if (fsm->now_us >= fsm->release_us) {
+		} else if (fsm->now_us >= fsm->release_us) {
 			finish_leaving(fsm, out,
 				       fsm->successor_priority ? VRRP_CAUSE_SUCCESSOR
 							       : VRRP_CAUSE_NO_SUCCESSOR);
-			break;
-		}
-		if (fsm->now_us >= fsm->repeat_us) {
+		} else if (fsm->now_us >= fsm->repeat_us) {
 			/* Seen too late it would only hold up who is about to take over. */
 			if (fsm->now_us <= later(fsm->since_us, 2 * VRRP_LEAVE_REPEAT_US))
 				vrrp_fsm_send(fsm, out, VRRP_PRIORITY_LEAVE);

@@ -47,7 +47,6 @@ static uint64_t resign_backoff_us(const struct vrrp_fsm *fsm)
 static void enter_master(struct vrrp_fsm *fsm)
 {
 	vrrp_fsm_clear_deadlines(fsm);
-	fsm->answer_us = 0;
 	fsm->contend_last_us = 0;
 	fsm->handed_over = false; /* the successor has failed, or there was none */
 	fsm->stats.became_master++;
@@ -275,8 +274,7 @@ static void master_hears(struct vrrp_fsm *fsm, const struct vrrp_event *ev,
 	 * of the neighbours know our hardware address. It never heard of us: told once, it
 	 * announces (see win_contention). Without that a client missed the address for 8 s after a
 	 * split. */
-	if (fsm->cause == VRRP_CAUSE_MASTER_DOWN && cause != VRRP_CAUSE_RESIGNED &&
-	    cause != VRRP_CAUSE_MUTE && !resigned(fsm))
+	if (fsm->cause == VRRP_CAUSE_MASTER_DOWN && cause != VRRP_CAUSE_MUTE && !resigned(fsm))
 		vrrp_fsm_send(fsm, out, fsm->priority);
 	vrrp_fsm_become_backup(fsm, out, cause, node,
 			       later(arrival_us, patience_us(fsm, fsm->conf.advert_int_us)));
@@ -313,10 +311,8 @@ static void master_timer(struct vrrp_fsm *fsm, struct vrrp_actions *out)
 	if (now_us >= fsm->resign_again_us) {
 		fsm->resign_again_us = VRRP_NEVER_US;
 		if (vrrp_fsm_sick(fsm) && fsm->conf.nopreempt && !resigned(fsm) &&
-		    foreign_is_higher(fsm, false)) {
+		    foreign_is_higher(fsm, false))
 			resign(fsm, out);
-			return;
-		}
 	}
 	if (now_us >= fsm->advert_us) {
 		end_resignation(fsm);

@@ -44,8 +44,9 @@ AGENT = {
     },
     "beside": ["agent/vrrp_fsm_names.c", "shared/ip.c", "shared/wire.c"],
     "units": ["test_vrrp_fsm", "test_vrrp_backup", "test_vrrp_master", "test_vrrp_leaving",
-              "test_vrrp_edges", "test_vrrp_edges_held", "test_vrrp_handover", "test_vrrp_wire",
-              "test_vrrp_wire_edges", "test_health_fsm", "test_group_fsm", "test_group_edges"],
+              "test_vrrp_edges", "test_vrrp_edges_held", "test_vrrp_arms", "test_vrrp_handover",
+              "test_vrrp_wire", "test_vrrp_wire_edges", "test_health_fsm", "test_group_fsm",
+              "test_group_edges"],
     "sims": ["sim_vrrp", "sim_group"],
     "libs": ["-lcmocka"],
 }

@@ -427,7 +427,6 @@ static inline void oracle_after(struct oracle *o, const struct vrrp_fsm *fsm,
 				/* It has taken over from whoever that was. */
 				for (int j = 0; j < VRRP_NODES_MAX; j++)
 					o->peers[j].read = false;
-				o->answered_us = 0;
 				o->resigned_us = 0;
 				o->handed_over = false;
 			}

@@ -158,16 +158,16 @@ static void who_found_no_successor_yields_when_another_member_found_it(void **st
 	for (int handed_over = 0; handed_over < 2; handed_over++) {
 		begin(VRRP_LEAVING, VRRP_LEAVING, VRRP_LEAVING);
 		assert_string_equal(judge(), "---");
-		b.state = VRRP_BACKUP;
-		b.handed_over = handed_over;
+		a.state = VRRP_BACKUP;
+		a.handed_over = handed_over;
 		assert_string_equal(judge(), "---");
 		assert_int_equal(group.state, VRRP_BACKUP);
-		a.state = VRRP_MASTER;
-		a.cause = VRRP_CAUSE_NO_SUCCESSOR;
-		assert_string_equal(judge(), "Y--");
+		b.state = VRRP_MASTER;
+		b.cause = VRRP_CAUSE_NO_SUCCESSOR;
+		assert_string_equal(judge(), "-Y-");
 		/* It is handed over as the others are (seed 26592). */
-		assert_int_equal(members[0].handed_over, handed_over);
-		a.state = VRRP_BACKUP;
+		assert_int_equal(members[1].handed_over, handed_over);
+		b.state = VRRP_BACKUP;
 		assert_string_equal(judge(), "---");
 		c.state = VRRP_MASTER;
 		assert_string_equal(judge(), "--Y");

@@ -265,6 +265,23 @@ static void the_number_in_a_file_is_multiplied_with_its_weight(void **state)
 	assert_int_equal(health_fsm_rank(255, added, 1).priority, 255);
 }
 
+static void the_smallest_weight_and_the_smallest_rank_count(void **state)
+{
+	static const struct health_track up = T(UP, 1), down = T(DOWN, 1), minus = T(DOWN, -1);
+	static const int weight = 1;
+
+	(void)state;
+	assert_int_equal(health_fsm_rank(100, &up, 1).priority, 101);
+	assert_int_equal(health_fsm_rank(100, &down, 1).priority, 100);
+	assert_true(health_fsm_rank(100, &down, 1).sick);
+	assert_int_equal(health_fsm_full_priority(100, &weight, 1), 101);
+	for (uint8_t priority = 2; priority < 5; priority++) {
+		assert_int_equal(health_fsm_rank(priority, NULL, 0).priority, priority);
+		assert_int_equal(health_fsm_rank(priority, &minus, 1).priority, priority - 1);
+	}
+	assert_int_equal(health_fsm_rank(1, &minus, 1).priority, 1);
+}
+
 static void the_rank_is_never_0_and_never_255_but_for_an_owner(void **state)
 {
 	(void)state;
@@ -506,6 +523,7 @@ int main(void)
 		cmocka_unit_test(rank_follows_the_table),
 		cmocka_unit_test(a_check_turned_round_counts_the_other_way),
 		cmocka_unit_test(the_number_in_a_file_is_multiplied_with_its_weight),
+		cmocka_unit_test(the_smallest_weight_and_the_smallest_rank_count),
 		cmocka_unit_test(the_rank_is_never_0_and_never_255_but_for_an_owner),
 		cmocka_unit_test(a_failure_counts_once_it_has_lasted_as_long_as_its_grace),
 		cmocka_unit_test(

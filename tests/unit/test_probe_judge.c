@@ -32,6 +32,16 @@ static void a_status_is_good_within_any_of_the_ranges(void **state)
 	}
 }
 
+static void what_stands_behind_the_ranges_is_none(void **state)
+{
+	static const struct conf_status wanted[] = {{200, 299}, {404, 404}};
+	struct probe_judge judge;
+
+	(void)state;
+	probe_judge_init(&judge, wanted, 1, NULL, 0);
+	assert_false(probe_judge_status_is_good(&judge, 404));
+}
+
 static void any_body_will_do_where_none_is_asked_for(void **state)
 {
 	struct probe_judge judge;
@@ -74,6 +84,30 @@ static void what_is_not_there_is_not_found(void **state)
 	assert_int_equal(probe_judge_verdict(&judge, 200), PROBE_BODY_LACKS);
 	for (int i = 0; i < 100; i++)
 		assert_false(probe_judge_body(&judge, "aliv", 4));
+	assert_int_equal(probe_judge_verdict(&judge, 200), PROBE_BODY_LACKS);
+}
+
+static void a_single_byte_is_a_word(void **state)
+{
+	struct probe_judge judge;
+
+	(void)state;
+	probe_judge_init(&judge, usual, 1, "!", 1);
+	assert_false(probe_judge_body(&judge, "well", 4));
+	assert_true(probe_judge_body(&judge, "!", 1));
+	assert_int_equal(probe_judge_verdict(&judge, 200), PROBE_GOOD);
+}
+
+/* Of a body that is shorter than the word nothing but the body is kept. */
+static void nothing_is_found_in_what_was_not_there(void **state)
+{
+	static const char word[] = "\0\0\0ab";
+	struct probe_judge judge;
+
+	(void)state;
+	probe_judge_init(&judge, usual, 1, word, 5);
+	assert_false(probe_judge_body(&judge, "a", 1));
+	assert_false(probe_judge_body(&judge, "b", 1));
 	assert_int_equal(probe_judge_verdict(&judge, 200), PROBE_BODY_LACKS);
 }
 
@@ -128,9 +162,12 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_status_is_good_within_any_of_the_ranges),
+		cmocka_unit_test(what_stands_behind_the_ranges_is_none),
 		cmocka_unit_test(any_body_will_do_where_none_is_asked_for),
 		cmocka_unit_test(a_word_is_found_across_pieces),
 		cmocka_unit_test(what_is_not_there_is_not_found),
+		cmocka_unit_test(a_single_byte_is_a_word),
+		cmocka_unit_test(nothing_is_found_in_what_was_not_there),
 		cmocka_unit_test(the_longest_word_is_found_wherever_it_stands),
 		cmocka_unit_test(no_more_of_a_body_than_the_ceiling_counts),
 	};

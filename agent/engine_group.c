@@ -147,7 +147,8 @@ static bool judge_once(struct engine *engine, int place)
 			continue;
 		if (routers[i]->socket)
 			engine_sockets_drain(routers[i]->socket);
-		if (routers[i]->fsm.state != VRRP_BACKUP || !routers[i]->fsm.wants) {
+		if (routers[i]->fsm.state != VRRP_BACKUP ||
+		    (!routers[i]->fsm.wants && !group_fsm_joins(&routers[i]->fsm))) {
 			engine->groups[place].fsm = before;
 			return true;
 		}

@@ -55,6 +55,44 @@ static bool one_was_away(const struct group_member *members, int count)
 	return false;
 }
 
+/* It obeys somebody who may keep all of the group. A reload can bring together what two nodes hold:
+ * by this one of them keeps its part, and the other one lets go. */
+static bool one_obeys_a_better(const struct group_member *members, int count)
+{
+	for (int i = 0; i < count; i++) {
+		const struct vrrp_fsm *member = members[i].fsm;
+		const struct ip_addr *own, *its;
+
+		if (member->state != VRRP_BACKUP || member->master < 0)
+			continue;
+		own = &member->conf.nodes[member->conf.self].address;
+		its = &member->conf.nodes[member->master].address;
+		if (member->peers[member->master].priority > member->priority ||
+		    (member->peers[member->master].priority == member->priority &&
+		     own->family == its->family && ip_compare(its, own) > 0))
+			return true;
+	}
+	return false;
+}
+
+bool group_fsm_joins(const struct vrrp_fsm *fsm)
+{
+	return fsm->state == VRRP_BACKUP && fsm->cause == VRRP_CAUSE_START && fsm->master < 0 &&
+	       !fsm->master_left;
+}
+
+/* All others are MASTER. At the start of a node nobody is. */
+static bool some_join_masters(const struct group_member *members, int count)
+{
+	int masters = 0, new = 0;
+
+	for (int i = 0; i < count; i++) {
+		masters += members[i].fsm->state == VRRP_MASTER;
+		new += group_fsm_joins(members[i].fsm);
+	}
+	return masters && new &&masters + new == count;
+}
+
 static bool was_handed_over(const struct group_member *members, int count)
 {
 	for (int i = 0; i < count; i++)
@@ -89,7 +127,7 @@ static void spread_leaving(struct group_member *members, int count)
 bool group_fsm_judge(struct group_fsm *fsm, struct group_member *members, int count)
 {
 	const enum vrrp_state before = fsm->state;
-	bool all_ready = true;
+	bool all_ready = true, joins;
 	int holders = 0;
 
 	assert(count > 0 && count <= GROUP_MEMBERS_MAX);
@@ -99,14 +137,17 @@ bool group_fsm_judge(struct group_fsm *fsm, struct group_member *members, int co
 	if (fsm->state == VRRP_INIT)
 		return fsm->state != before;
 	fsm->ends = fsm->state != VRRP_MASTER && holders > 0 &&
-		    (fsm->ends || before == VRRP_MASTER || one_was_away(members, count));
+		    (fsm->ends || before == VRRP_MASTER || one_was_away(members, count) ||
+		     one_obeys_a_better(members, count));
+	joins = some_join_masters(members, count);
+	fsm->ends = fsm->ends && !joins;
 	for (int i = 0; i < count; i++) {
 		const struct vrrp_fsm *member = members[i].fsm;
 
 		all_ready = all_ready && (member->state == VRRP_MASTER ||
 					  (member->state == VRRP_BACKUP && member->wants));
 	}
-	if (all_ready) {
+	if (all_ready || joins) {
 		for (int i = 0; i < count; i++)
 			if (members[i].fsm->state == VRRP_BACKUP)
 				members[i].todo = GROUP_DO_TAKE;

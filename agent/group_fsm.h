@@ -13,6 +13,9 @@
  *   from it since takes it as said there too, so that the others need not wait for master-down.
  *   Only of a node that knows groups; a foreign one may have left a single router.
  * - When one member hands over, all do.
+ * - One that is new, and has heard nobody, becomes MASTER at once where all others are: a reload that
+ *   adds it takes nothing from the group.
+ * - Of two nodes that hold parts of a group, as a reload may bring it about, the lower one lets go.
  * - When one member of a group that was MASTER as a whole no longer is, the others let go too.
  *
  * After every step of a member: fill in all members, call group_fsm_judge(), step the members as it
@@ -49,6 +52,8 @@ struct group_fsm {
 		    * they have come to an end, whether they found a successor or not */
 };
 
+/* Has it just begun, and heard nobody yet? */
+bool group_fsm_joins(const struct vrrp_fsm *fsm);
 void group_fsm_init(struct group_fsm *fsm);
 /* Returns true if fsm->state changed. */
 bool group_fsm_judge(struct group_fsm *fsm, struct group_member *members, int count);

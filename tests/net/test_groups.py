@@ -106,3 +106,47 @@ def the_members_of_a_group_are_handed_over_together_however_slow_one_of_them_is(
         wait_for("VI_1 is handed over", lambda: lab["web1"].run(
             "tandem", "handover", "VI_1", check_status=False).returncode == 0)
         holds(lab, "web2")
+
+
+@test()
+def a_member_that_a_reload_adds_follows_the_others_at_once():
+    with Lab() as lab:
+        web1, web2 = lab.nodes
+        start_group(lab)
+        told = wait_for("the script knows where it is", lambda: (
+            t := read(web1.path("/etc/tandem/told"))).endswith("MASTER 0\n") and t)
+        vip3 = "198.51.100.203"
+        before = read(web1.path("/etc/tandem/tandem.conf"))
+        text = before.replace("\nvrrp = (\n", "\nvrrp = (\n" + router(
+            "VI_3", 53, vip3, advert_int=0.1) + ",\n")
+        text = text.replace('[ "VI_1", "VI_2" ]', '[ "VI_1", "VI_2", "VI_3" ]')
+        check(text.count("VI_3") == 2, "the file is not the one that is meant")
+        for node in (web1, web2):
+            node.configure(text)
+            node.run("tandem", "reload")
+        lab.wait_holder("web1", vip3)
+        check(web1.instance("VI_3")["cause"] == "group", f"it waited: {web1.instance('VI_3')}")
+        holds(lab, "web1")
+        check(read(web1.path("/etc/tandem/told")) == told, "the script was told of it")
+        wait_state(web2, "BACKUP", "VI_3")
+
+
+@test()
+def two_routers_of_two_nodes_that_a_reload_makes_a_group_come_together():
+    """With nopreempt nothing else would bring them."""
+    with Lab() as lab:
+        web1, web2 = lab.nodes
+        apart = [router("VI_1", 51, VIP, advert_int=0.1, nopreempt="true"),
+                 router("VI_2", 52, VIP2, {"web1": 90, "web2": 100}, advert_int=0.1)]
+        start_pair(lab, tandem_conf(lab, apart), nginx=False)
+        lab.wait_holder("web1", VIP)
+        lab.wait_holder("web2", VIP2)
+        together = [router(name, vrid, vip, advert_int=0.1, nopreempt="true")
+                    for name, vrid, vip in (("VI_1", 51, VIP), ("VI_2", 52, VIP2))]
+        text = tandem_conf(lab, together, mirrors=(
+            'groups = ( { name = "edge"; members = [ "VI_1", "VI_2" ]; } );\n'))
+        for node in (web2, web1):
+            node.configure(text)
+            node.run("tandem", "reload")
+        holds(lab, "web1")
+        wait_state(web2, "BACKUP", "VI_2")

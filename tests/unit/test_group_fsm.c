@@ -287,6 +287,76 @@ static void adverts_lost_in_one_network_make_no_second_master(void **state)
 	assert_true(is(1, VRRP_BACKUP));
 }
 
+/* Router 1 begins anew on both nodes, as after a reload that adds it. */
+static void add_member(bool nopreempt)
+{
+	for (int n = NODES - 1; n >= 0; n--) {
+		struct vrrp_fsm *fsm = &w.nodes[n].routers[1];
+		struct vrrp_event health = {.type = VRRP_EV_HEALTH}, link = {.type = VRRP_EV_LINK};
+		struct vrrp_conf conf = fsm->conf;
+
+		conf.nopreempt = nopreempt;
+		vrrp_fsm_init(fsm, &conf);
+		link.u.link.up = true;
+		event(n, 1, link);
+		health.u.health.priority = conf.nodes[n].priority;
+		event(n, 1, health);
+		event(n, 1, (struct vrrp_event){.type = VRRP_EV_START});
+	}
+}
+
+static void a_member_that_is_added_follows_the_others_at_once(void **state)
+{
+	(void)state;
+	set_up(false);
+	add_member(false);
+	assert_true(is(0, VRRP_MASTER));
+	assert_int_equal(w.nodes[0].group.state, VRRP_MASTER);
+	assert_true(is(1, VRRP_BACKUP));
+	run(20 * SECOND);
+	assert_true(is(0, VRRP_MASTER));
+	assert_true(is(1, VRRP_BACKUP));
+	assert_int_equal(w.moves, 1);
+}
+
+static void who_has_heard_somebody_or_has_been_here_before_does_not_join(void **state)
+{
+	struct vrrp_fsm fsm = {.state = VRRP_BACKUP, .cause = VRRP_CAUSE_START, .master = -1};
+
+	(void)state;
+	assert_true(group_fsm_joins(&fsm));
+	fsm.master = 0;
+	assert_false(group_fsm_joins(&fsm));
+	fsm.master = -1;
+	fsm.master_left = true;
+	assert_false(group_fsm_joins(&fsm));
+	fsm.master_left = false;
+	fsm.cause = VRRP_CAUSE_LINK_UP;
+	assert_false(group_fsm_joins(&fsm));
+	fsm.cause = VRRP_CAUSE_START;
+	fsm.state = VRRP_FAULT;
+	assert_false(group_fsm_joins(&fsm));
+}
+
+/* Here the group is the new thing, and its parts are held apart; nopreempt would keep them so. */
+static void of_two_parts_the_lower_nodes_lets_go(void **state)
+{
+	(void)state;
+	for (int lower = 0; lower < NODES; lower++) {
+		set_up(true);
+		/* Node 1 has router 1, by itself; node 0 keeps router 0. */
+		w.nodes[0].group.state = w.nodes[1].group.state = VRRP_INIT;
+		w.nodes[0].routers[1].state = VRRP_BACKUP;
+		w.nodes[0].routers[1].cause = VRRP_CAUSE_HIGHER_PRIORITY;
+		w.nodes[0].routers[1].master = 1;
+		w.nodes[0].routers[1].peers[1].priority = lower ? 90 : 110;
+		w.nodes[0].routers[1].peers[1].heard_us = w.now_us;
+		w.nodes[0].routers[1].down_base_us = w.now_us + 3 * SECOND;
+		judge(0);
+		assert_int_equal(w.nodes[0].routers[0].state, lower ? VRRP_MASTER : VRRP_BACKUP);
+	}
+}
+
 static void a_check_of_the_group_moves_all_members(void **state)
 {
 	(void)state;
@@ -379,6 +449,9 @@ int main(void)
 		cmocka_unit_test(a_dead_node_loses_the_whole_group),
 		cmocka_unit_test(one_dead_interface_moves_all_within_skew_time),
 		cmocka_unit_test(adverts_lost_in_one_network_make_no_second_master),
+		cmocka_unit_test(a_member_that_is_added_follows_the_others_at_once),
+		cmocka_unit_test(who_has_heard_somebody_or_has_been_here_before_does_not_join),
+		cmocka_unit_test(of_two_parts_the_lower_nodes_lets_go),
 		cmocka_unit_test(a_check_of_the_group_moves_all_members),
 		cmocka_unit_test(a_member_that_cannot_hold_its_addresses_takes_the_others_down),
 		cmocka_unit_test(a_foreign_master_that_left_one_router_has_not_left_the_others),

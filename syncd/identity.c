@@ -25,7 +25,11 @@
 
 /* What is signed is this and the id: a signature of a generation can be nothing else. The
  * certificates that the same key signs begin with 0x30, an ASN.1 sequence. */
-static const char generation_prefix[] = "tandem generation 1\n";
+static const char *const prefixes[] = {
+	[IDENTITY_GENERATION] = "tandem generation 1\n",
+	[IDENTITY_CONNECTION] = "tandem connection 1\n",
+};
+#define SIGNED_TEXT_BYTES_MAX (20 + 32)
 
 /* The DER of an Ed25519 SubjectPublicKeyInfo (RFC 8410 section 4) before its 32 bytes of key. */
 static const uint8_t spki_prefix[] = {0x30, 0x2a, 0x30, 0x05, 0x06, 0x03,
@@ -248,18 +252,21 @@ bool identity_pin_parse(const char *text, uint8_t ret_pin[IDENTITY_PIN_BYTES])
 	return true;
 }
 
-static size_t signed_text(const uint8_t id[32], uint8_t text[sizeof(generation_prefix) + 32])
+static size_t signed_text(enum identity_kind kind, const uint8_t id[32],
+			  uint8_t text[SIGNED_TEXT_BYTES_MAX])
 {
-	memcpy(text, generation_prefix, sizeof(generation_prefix) - 1);
-	memcpy(text + sizeof(generation_prefix) - 1, id, 32);
-	return sizeof(generation_prefix) - 1 + 32;
+	size_t size = strlen(prefixes[kind]);
+
+	memcpy(text, prefixes[kind], size);
+	memcpy(text + size, id, 32);
+	return size + 32;
 }
 
-int identity_sign(const struct identity *identity, const uint8_t id[32],
+int identity_sign(const struct identity *identity, enum identity_kind kind, const uint8_t id[32],
 		  uint8_t ret_signed[IDENTITY_SIGNED_BYTES])
 {
-	uint8_t text[sizeof(generation_prefix) + 32];
-	size_t text_size = signed_text(id, text), size = 64;
+	uint8_t text[SIGNED_TEXT_BYTES_MAX];
+	size_t text_size = signed_text(kind, id, text), size = 64;
 	EVP_MD_CTX *md = EVP_MD_CTX_new();
 	int rc = -ENOMEM;
 
@@ -273,10 +280,11 @@ int identity_sign(const struct identity *identity, const uint8_t id[32],
 }
 
 bool identity_verify(const uint8_t (*pins)[IDENTITY_PIN_BYTES], int pins_count,
-		     const uint8_t id[32], const uint8_t signed_by[IDENTITY_SIGNED_BYTES])
+		     enum identity_kind kind, const uint8_t id[32],
+		     const uint8_t signed_by[IDENTITY_SIGNED_BYTES])
 {
-	uint8_t text[sizeof(generation_prefix) + 32], pin[IDENTITY_PIN_BYTES];
-	size_t text_size = signed_text(id, text);
+	uint8_t text[SIGNED_TEXT_BYTES_MAX], pin[IDENTITY_PIN_BYTES];
+	size_t text_size = signed_text(kind, id, text);
 	EVP_MD_CTX *md;
 	EVP_PKEY *key;
 	bool known = false, good;

@@ -3,9 +3,10 @@
  * identity: this node's key, and what it signs.
  *
  * The node key is an Ed25519 key in STATE/node.key (PEM, PKCS#8, 0600 root). Its pin is the SHA-256
- * of the DER SubjectPublicKeyInfo, written SHA256:BASE64 as in tandem.conf. It signs two kinds of
- * things, which cannot be taken for each other: generations (under a prefix of their own), and the
- * certificate of a key that lives as long as one link process. The link never has the node key.
+ * of the DER SubjectPublicKeyInfo, written SHA256:BASE64 as in tandem.conf. It signs three kinds of
+ * things, which cannot be taken for each other: generations and connections (each under a prefix of
+ * its own), and the certificate of a key that lives as long as one link process. The link never has
+ * the node key.
  *
  * Blocking file access; -errno where the world failed. why, where there is one, gets a sentence
  * with place, cause and cure. Nothing here logs.
@@ -43,13 +44,18 @@ void identity_pin_format(const uint8_t pin[IDENTITY_PIN_BYTES], char text[IDENTI
 /* Exactly that form. */
 bool identity_pin_parse(const char *text, uint8_t ret_pin[IDENTITY_PIN_BYTES]);
 
-/* Signs a generation id: public key and signature, as it is stored and travels. */
-int identity_sign(const struct identity *identity, const uint8_t id[32],
+enum identity_kind {
+	IDENTITY_GENERATION, /* its id */
+	IDENTITY_CONNECTION, /* its binding (tls_binding()): whose keeper is at this end */
+};
+/* Signs an id of that kind: public key and signature, as it is stored and travels. */
+int identity_sign(const struct identity *identity, enum identity_kind kind, const uint8_t id[32],
 		  uint8_t ret_signed[IDENTITY_SIGNED_BYTES]);
-/* True if signed_by is a signature of id by a key whose pin is one of pins (compared in constant
- * time). Needs no identity: any process may ask. */
+/* True if signed_by is a signature of id, of that kind, by a key whose pin is one of pins (compared
+ * in constant time). Needs no identity: any process may ask. */
 bool identity_verify(const uint8_t (*pins)[IDENTITY_PIN_BYTES], int pins_count,
-		     const uint8_t id[32], const uint8_t signed_by[IDENTITY_SIGNED_BYTES]);
+		     enum identity_kind kind, const uint8_t id[32],
+		     const uint8_t signed_by[IDENTITY_SIGNED_BYTES]);
 /* The pin of the key in signed_by, for messages. */
 void identity_signer_pin(const uint8_t signed_by[IDENTITY_SIGNED_BYTES],
 			 uint8_t ret_pin[IDENTITY_PIN_BYTES]);

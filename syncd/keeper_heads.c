@@ -125,7 +125,8 @@ static bool is_signed_rightly(struct keeper *k, const struct peer *from,
 
 		if (*header->author != '\0' && strcmp(header->author, node->name) != 0)
 			continue;
-		if (identity_verify(node->pins, node->pins_count, id, signed_by))
+		if (identity_verify(node->pins, node->pins_count, IDENTITY_GENERATION, id,
+				    signed_by))
 			return true;
 	}
 	identity_signer_pin(signed_by, pin);

@@ -60,7 +60,7 @@ int held_load(struct keeper *k, const char *mirror, const uint8_t *id, bool with
 int held_sign(struct keeper *k, struct held *held)
 {
 	snprintf(held->signer, sizeof held->signer, "%s", keeper_self(k));
-	return identity_sign(k->identity, held->id, held->signed_by);
+	return identity_sign(k->identity, IDENTITY_GENERATION, held->id, held->signed_by);
 }
 
 int mirror_record(struct mirror *m, const struct held *held, bool loaded, struct fault *fault)

@@ -401,7 +401,8 @@ static void go_down(struct peer *p, const char *reason)
 	}
 }
 
-static void on_up(void *ctx, uint32_t conn, const char *node, const char *address, const char *tls)
+static void on_up(void *ctx, uint32_t conn, const char *node, const char *address, const char *tls,
+		  const uint8_t *binding)
 {
 	struct keeper *k = ctx;
 	int index = conf_node_index(k->conf, node);
@@ -412,10 +413,15 @@ static void on_up(void *ctx, uint32_t conn, const char *node, const char *addres
 		link_client_close(k->link, conn, "that node is not known here");
 		return;
 	}
+	if (identity_sign(k->identity, IDENTITY_CONNECTION, binding, event.signed_by) < 0) {
+		link_client_close(k->link, conn, "no memory");
+		return;
+	}
 	if (p->connected)
 		go_down(p, "a newer connection replaces it");
 	p->connected = true;
 	p->conn = conn;
+	memcpy(p->binding, binding, sizeof p->binding);
 	p->since_us = loop_now_us(k->loop);
 	p->rtt_us = 0;
 	p->error[0] = '\0';
@@ -445,6 +451,28 @@ static void on_trouble(void *ctx, const char *node, const char *text)
 	snprintf(p->error, sizeof p->error, "%s", text);
 }
 
+/* R-S16. The link has proven that the peer's link has a key that the node's key once certified, and
+ * nothing says when, or who has it by now. This is signed where the node's key is. */
+static bool is_proven(const struct peer *p, const struct session_hello *hello)
+{
+	const struct conf_node *node = &p->keeper->conf->nodes[p->node];
+
+	return identity_verify(node->pins, node->pins_count, IDENTITY_CONNECTION, p->binding,
+			       hello->signed_by);
+}
+
+static void turn_away(struct peer *p)
+{
+	snprintf(p->error, sizeof p->error,
+		 "HELLO from %s refused: this connection is not signed with the node's key; "
+		 "somebody else has a key of its link",
+		 p->name);
+	log_err("%s", p->error);
+	link_client_close(p->keeper->link, p->conn, p->error);
+	/* Whatever else it says is not for us. */
+	go_down(p, p->error);
+}
+
 static void on_frame(void *ctx, uint32_t conn, uint8_t type, const uint8_t *payload, size_t size)
 {
 	struct peer *p = peer_of_conn(ctx, conn);
@@ -459,7 +487,10 @@ static void on_frame(void *ctx, uint32_t conn, uint8_t type, const uint8_t *payl
 		event.frame = &frame;
 	else
 		event.kind = SESSION_EV_BAD_FRAME;
-	peer_event(p, &event);
+	if (event.frame && type == SESSION_HELLO && !is_proven(p, &frame.hello))
+		turn_away(p);
+	else
+		peer_event(p, &event);
 }
 
 static void on_sendable(void *ctx, uint32_t conn)

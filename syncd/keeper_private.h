@@ -24,6 +24,7 @@
 #include "syncd/ignore.h"
 #include "syncd/keeper.h"
 #include "syncd/keeper_msg.h"
+#include "syncd/link.h"
 #include "syncd/link_client.h"
 #include "syncd/merge.h"
 #include "syncd/objects.h"
@@ -181,6 +182,7 @@ struct peer {
 	char error[1025];
 	bool greeted;
 	uint8_t config_hash[32];
+	uint8_t binding[LINK_BINDING_BYTES]; /* of this connection: what HELLO signs */
 	struct session_fsm fsm;
 	struct session_actions actions;
 	bool stepping;

@@ -94,18 +94,24 @@ void link_tell_rtt(struct link_conn *conn, uint64_t rtt_us)
 	tell(conn->link, LINK_MSG_RTT, &w);
 }
 
+_Static_assert(LINK_BINDING_BYTES == TLS_BINDING_BYTES, "passed on as it is");
+
 void link_tell_up(struct link_conn *conn)
 {
 	uint8_t message[512];
 	char tls[96];
+	uint8_t binding[LINK_BINDING_BYTES] = {0};
 	struct wire_writer w;
 
+	/* Without one no signature fits, and the peer's keeper will say so. */
+	(void)tls_binding(conn->tls, binding);
 	wire_writer_init(&w, message, sizeof(message));
 	wire_put_u32(&w, conn->number);
 	put_text(&w, link_node_of(conn)->name);
 	put_text(&w, conn->address_text);
 	put_text(&w, tls_describe(conn->tls, tls, sizeof(tls)));
 	wire_put_u32(&w, LINK_CREDIT_BYTES);
+	wire_put_bytes(&w, binding, sizeof(binding));
 	tell(conn->link, LINK_MSG_UP, &w);
 }
 

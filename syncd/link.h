@@ -32,7 +32,8 @@
 
 #define LINK_CREDIT_BYTES (1024 * 1024)
 #define LINK_FRAME_COST 16
-#define LINK_PENDING_MAX 32 /* connections that have not shown a key yet */
+#define LINK_BINDING_BYTES 32 /* TLS_BINDING_BYTES */
+#define LINK_PENDING_MAX 32   /* connections that have not shown a key yet */
 #define LINK_PENDING_PER_SOURCE_MAX 8
 #define LINK_HANDSHAKE_US (5 * 1000000ull)
 #define LINK_PING_US (1 * 1000000ull)
@@ -43,7 +44,8 @@
 
 /* Messages link -> keeper. Fields in shared/wire form, in this order. */
 enum link_message {
-	LINK_MSG_UP = 1,      /* u32 conn, string node, string address, string tls, u32 credit */
+	LINK_MSG_UP = 1,      /* u32 conn, string node, string address, string tls, u32 credit, 32
+			       * bytes: the binding of the TLS connection */
 	LINK_MSG_DOWN = 2,    /* u32 conn, string reason */
 	LINK_MSG_TROUBLE = 3, /* string node ("" if no node is known), string text: no connection */
 	LINK_MSG_FRAME = 4,   /* u32 conn, u8 type, payload; both directions */

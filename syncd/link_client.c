@@ -174,6 +174,7 @@ int link_client_close(struct link_client *client, uint32_t conn, const char *rea
 static bool on_up(struct link_client *client, struct wire_reader *r)
 {
 	char node[CONF_NAME_BYTES_MAX + 1], address[IP_TEXT_MAX], tls[128];
+	uint8_t binding[LINK_BINDING_BYTES];
 	struct connection *connection = NULL;
 	uint32_t number = wire_get_u32(r), credit;
 
@@ -181,6 +182,7 @@ static bool on_up(struct link_client *client, struct wire_reader *r)
 	wire_get_string_into(r, address, sizeof(address));
 	wire_get_string_into(r, tls, sizeof(tls));
 	credit = wire_get_u32(r);
+	wire_get_bytes(r, binding, sizeof(binding));
 	if (!wire_reader_done(r) || number == 0 || find(client, number) ||
 	    credit > LINK_CREDIT_BYTES)
 		return false;
@@ -192,7 +194,7 @@ static bool on_up(struct link_client *client, struct wire_reader *r)
 		return false;
 	connection->number = number;
 	connection->credit = credit;
-	client->handlers.on_up(client->handlers.ctx, number, node, address, tls);
+	client->handlers.on_up(client->handlers.ctx, number, node, address, tls, binding);
 	return true;
 }
 

@@ -23,8 +23,9 @@ struct link_client;
 
 /* Strings and payloads are borrowed for the call. */
 struct link_client_handlers {
+	/* binding: LINK_BINDING_BYTES that the peer's keeper gets as well. */
 	void (*on_up)(void *ctx, uint32_t conn, const char *node, const char *address,
-		      const char *tls);
+		      const char *tls, const uint8_t *binding);
 	void (*on_down)(void *ctx, uint32_t conn, const char *reason);
 	/* There is no connection to node ("": to whom is not known), and this is why. */
 	void (*on_trouble)(void *ctx, const char *node, const char *text);

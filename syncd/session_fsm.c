@@ -34,16 +34,18 @@ static void become_down(struct session_fsm *fsm, struct session_actions *out)
 	}
 }
 
-static void become_greeting(struct session_fsm *fsm, uint64_t now_us, struct session_actions *out)
+static void become_greeting(struct session_fsm *fsm, const struct session_event *ev,
+			    struct session_actions *out)
 {
 	struct session_frame *frame;
 
 	fsm->state = SESSION_GREETING;
-	fsm->hello_deadline_us = now_us + SESSION_HELLO_WAIT_US;
+	fsm->hello_deadline_us = ev->now_us + SESSION_HELLO_WAIT_US;
 	fsm->transfer_next = 1;
 	frame = session_act_send(out, 0, SESSION_HELLO);
 	session_copy_id(frame->hello.config_hash, fsm->conf.config_hash);
 	memcpy(frame->hello.software, fsm->conf.software, sizeof(frame->hello.software));
+	memcpy(frame->hello.signed_by, ev->signed_by, sizeof(frame->hello.signed_by));
 	frame->hello.mirrors_count = (uint8_t)fsm->conf.mirrors_count;
 	for (int i = 0; i < fsm->conf.mirrors_count; i++) {
 		memcpy(frame->hello.mirrors[i].name, fsm->conf.mirrors[i].name,
@@ -344,7 +346,7 @@ static void step_down(struct session_fsm *fsm, const struct session_event *ev,
 {
 	switch (ev->kind) {
 	case SESSION_EV_UP:
-		become_greeting(fsm, ev->now_us, out);
+		become_greeting(fsm, ev, out);
 		break;
 	case SESSION_EV_DOWN:
 	case SESSION_EV_FRAME:

@@ -7,8 +7,9 @@
  * The core counts, orders and waits; it looks at no generation and no tree. The shell (the keeper)
  * tells it what relation two heads have, and does what the actions say, in their order:
  *
- *   peer up:     UP -> HELLO out; HELLO in -> MIRROR actions, HEAD out for each mirror
- *   their head:  FRAME(HEAD) -> PEER_HEAD action -> shell decodes it, answers with HEADS event
+ *   peer up:     UP -> HELLO out; HELLO in -> MIRROR actions, HEAD out for each mirror (that the
+ *                peer's keeper has signed its HELLO is seen to by the shell, before the core hears
+ * it) their head:  FRAME(HEAD) -> PEER_HEAD action -> shell decodes it, answers with HEADS event
  *   our change:  HEADS event (with the relation to the peer's head) -> HEAD out, TRANSFER action
  *   transfer:    TRANSFER -> shell sends OFFER, ENTRIES, CONTENT, END with that number as the
  *                link's credit allows, then SENT; NEED in -> TRANSFER without base, or CONTENTS
@@ -70,7 +71,8 @@ enum session_relation {
 };
 
 enum session_event_kind {
-	SESSION_EV_UP, /* the link has the peer; both welcomes were exchanged */
+	SESSION_EV_UP, /* the link has the peer; both welcomes were exchanged. .signed_by for HELLO
+			*/
 	SESSION_EV_DOWN,
 	SESSION_EV_FRAME,     /* decoded; .frame */
 	SESSION_EV_BAD_FRAME, /* it could not be decoded; .verdict, .frame_type */
@@ -108,6 +110,7 @@ struct session_event {
 	uint32_t transfer;
 	uint8_t id[SESSION_HASH_BYTES];
 	uint8_t tree[SESSION_HASH_BYTES];
+	uint8_t signed_by[SESSION_SIGNED_BYTES];
 	enum session_outcome outcome;
 	struct session_string text;
 	struct session_string path, after;

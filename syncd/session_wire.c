@@ -162,6 +162,7 @@ static void decode_hello(struct decoder *d, struct session_hello *hello)
 				refuse(d, SESSION_DUPLICATE_NAME);
 		}
 	}
+	wire_get_bytes(&d->r, hello->signed_by, SESSION_SIGNED_BYTES);
 }
 
 static void decode_head(struct decoder *d, struct session_head *head)

@@ -132,6 +132,7 @@ struct session_hello {
 	char software[SESSION_NAME_BYTES_MAX + 1];
 	uint8_t mirrors_count;
 	struct session_hello_mirror mirrors[SESSION_MIRRORS_MAX];
+	uint8_t signed_by[SESSION_SIGNED_BYTES]; /* by the node's key, of this very connection */
 };
 
 /* What the sender has live; after HELLO for each mirror, then at each change. */

@@ -9,8 +9,8 @@
 _Static_assert(SESSION_PAYLOAD_BYTES_MAX > SESSION_CHUNK_BYTES_MAX + 256, "a chunk has its fields");
 _Static_assert(SESSION_PAYLOAD_BYTES_MAX > SESSION_NEED_HASHES_MAX * SESSION_HASH_BYTES + 64,
 	       "a whole NEED fits");
-_Static_assert(SESSION_PAYLOAD_BYTES_MAX >
-		       SESSION_MIRRORS_MAX * (2 + SESSION_NAME_BYTES_MAX + 32) + 256,
+_Static_assert(SESSION_PAYLOAD_BYTES_MAX > SESSION_MIRRORS_MAX * (2 + SESSION_NAME_BYTES_MAX + 32) +
+						   SESSION_SIGNED_BYTES + 256,
 	       "a whole HELLO fits");
 
 static size_t name_size(const char *name)
@@ -54,6 +54,7 @@ static void encode_hello(struct wire_writer *w, const struct session_hello *hell
 		put_name(w, hello->mirrors[i].name);
 		wire_put_bytes(w, hello->mirrors[i].definition, SESSION_HASH_BYTES);
 	}
+	wire_put_bytes(w, hello->signed_by, SESSION_SIGNED_BYTES);
 }
 
 static void encode_offer(struct wire_writer *w, const struct session_offer *offer)

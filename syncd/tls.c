@@ -392,6 +392,18 @@ const char *tls_why(const struct tls *tls)
 	return tls->why;
 }
 
+int tls_binding(struct tls *tls, uint8_t ret_binding[TLS_BINDING_BYTES])
+{
+	static const char label[] = "EXPORTER-Channel-Binding";
+	int rc;
+
+	ERR_clear_error();
+	rc = SSL_export_keying_material(tls->ssl, ret_binding, TLS_BINDING_BYTES, label,
+					sizeof(label) - 1, NULL, 0, 0);
+	ERR_clear_error();
+	return rc == 1 ? 0 : -EPROTO;
+}
+
 const char *tls_describe(const struct tls *tls, char *text, size_t room)
 {
 	snprintf(text, room, "%s %s", SSL_get_version(tls->ssl), SSL_get_cipher_name(tls->ssl));

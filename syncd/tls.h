@@ -26,6 +26,7 @@
 
 #define TLS_ALPN "tandem/1"
 #define TLS_WHY_ROOM 512
+#define TLS_BINDING_BYTES 32
 
 struct tls_context; /* credentials of this process */
 struct tls;	    /* one connection */
@@ -63,6 +64,9 @@ void tls_close(struct tls *tls); /* queues close_notify */
 bool tls_unknown_pin(const struct tls *tls, uint8_t ret_pin[IDENTITY_PIN_BYTES]);
 /* A plain sentence's part: "it does not speak TLS", "it refused our key: ..." */
 const char *tls_why(const struct tls *tls);
+/* After the handshake: 32 bytes that both ends of this connection have, and nobody has of any other
+ * (RFC 9266, tls-exporter). -EPROTO: there is none. */
+int tls_binding(struct tls *tls, uint8_t ret_binding[TLS_BINDING_BYTES]);
 /* "TLSv1.3 TLS_AES_256_GCM_SHA384" */
 const char *tls_describe(const struct tls *tls, char *text, size_t room);
 

@@ -40,9 +40,13 @@ static int place_of(uint32_t conn)
 	return -1;
 }
 
-static void on_up(void *ctx, uint32_t conn, const char *node, const char *address, const char *tls)
+static void on_up(void *ctx, uint32_t conn, const char *node, const char *address, const char *tls,
+		  const uint8_t *binding)
 {
+	static uint8_t copy[LINK_BINDING_BYTES];
+
 	(void)ctx;
+	memcpy(copy, binding, sizeof copy);
 	CHECK(conn && place_of(conn) < 0 && ups < LINK_CLIENT_CONNECTIONS_MAX);
 	CHECK(strlen(node) <= CONF_NAME_BYTES_MAX && strlen(address) < IP_TEXT_MAX &&
 	      strlen(tls) < 128);

@@ -3,6 +3,7 @@
 import os
 import socket
 import ssl
+import struct
 
 from adverts import advert_v2, advert_v3, send
 from lab import Lab, check, figure, read, save, test, wait_for, write
@@ -190,6 +191,50 @@ def a_stranger_and_malformed_frames_are_turned_away_and_said():
         save(web1.path("/etc/nginx/conf.d/after.conf"), vhost("after.test", "after"))
         wait_in_step(lab, generation)
         check(read(web2.path("/etc/nginx/conf.d/after.conf")) != "", "the pair no longer works")
+
+
+def frame(kind, *fields):
+    payload = bytes((kind,)) + b"".join(fields)
+    return struct.pack("!I", len(payload)) + payload
+
+
+def text(value):
+    return struct.pack("!H", len(value)) + value.encode()
+
+
+@test()
+def a_stolen_key_of_a_link_learns_nothing():
+    """It is certified for ever; but only the node itself can sign the connection."""
+    with Lab() as lab:
+        web1, web2 = lab.nodes
+        keys = {node.name: node.keygen() for node in lab.nodes}
+        start_pair(lab, tandem_conf(lab, mirrors=MIRROR, keys=keys), agents=False, syncds=True)
+        generation = wait_in_step(lab)
+        syncd = next(r for r in web2.started if r.name == "syncd")
+        connection = dial(lab.client, web2, credentials(web1, "web1"))
+        # WELCOME; then HELLO with the mirror that web2 has, and with a signature of nothing.
+        connection.sendall(frame(1, struct.pack("!H", 1), text("edge"), text("web1")))
+        connection.sendall(frame(16, bytes(32), text("0.1.0"), b"\x01", text("nginx"), bytes(32),
+                                 bytes(96)))
+        heard = b""
+        try:
+            while part := connection.recv(65536):
+                heard += part
+        except (OSError, ssl.SSLError):
+            pass
+        connection.close()
+        kinds = []
+        while heard:
+            size, kind = struct.unpack("!IB", heard[:5])
+            kinds.append(kind)
+            heard = heard[4 + size:]
+        # WELCOME, PING, HELLO, BYE: no HEAD, and nothing of what is mirrored.
+        check(1 in kinds and 4 in kinds and set(kinds) <= {1, 2, 3, 4, 16},
+              f"it heard frames of the types {kinds}")
+        wait_for("web2 says what has happened",
+                 lambda: "not signed with the node's key" in syncd.text())
+        save(web1.path("/etc/nginx/conf.d/after.conf"), vhost("after.test", "after"))
+        wait_in_step(lab, generation)
 
 
 @test()

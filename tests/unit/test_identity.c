@@ -187,22 +187,47 @@ static void a_signature_holds_for_its_id_and_a_pinned_key_alone(void **unused)
 	assert_int_equal(identity_make(state, false, pins[1], why), 0);
 	memset(pins[0], 7, sizeof(pins[0]));
 	assert_int_equal(identity_load(state, &identity, why), 0);
-	assert_int_equal(identity_sign(identity, id, signed_by), 0);
-	assert_true(identity_verify((const uint8_t(*)[32])pins, 2, id, signed_by));
+	assert_int_equal(identity_sign(identity, IDENTITY_GENERATION, id, signed_by), 0);
+	assert_true(
+		identity_verify((const uint8_t(*)[32])pins, 2, IDENTITY_GENERATION, id, signed_by));
 	identity_signer_pin(signed_by, signer);
 	assert_memory_equal(signer, pins[1], IDENTITY_PIN_BYTES);
 	/* Good signature, but nobody knows the key. */
-	assert_false(identity_verify((const uint8_t(*)[32])other_pin, 1, id, signed_by));
-	assert_false(identity_verify((const uint8_t(*)[32])pins, 0, id, signed_by));
+	assert_false(identity_verify((const uint8_t(*)[32])other_pin, 1, IDENTITY_GENERATION, id,
+				     signed_by));
+	assert_false(
+		identity_verify((const uint8_t(*)[32])pins, 0, IDENTITY_GENERATION, id, signed_by));
 	id[31] ^= 1;
-	assert_false(identity_verify((const uint8_t(*)[32])pins, 2, id, signed_by));
+	assert_false(
+		identity_verify((const uint8_t(*)[32])pins, 2, IDENTITY_GENERATION, id, signed_by));
 	id[31] ^= 1;
 	for (size_t i = 0; i < IDENTITY_SIGNED_BYTES; i++) {
 		signed_by[i] ^= 0x40;
-		assert_false(identity_verify((const uint8_t(*)[32])pins, 2, id, signed_by));
+		assert_false(identity_verify((const uint8_t(*)[32])pins, 2, IDENTITY_GENERATION, id,
+					     signed_by));
 		signed_by[i] ^= 0x40;
 	}
-	assert_true(identity_verify((const uint8_t(*)[32])pins, 2, id, signed_by));
+	assert_true(
+		identity_verify((const uint8_t(*)[32])pins, 2, IDENTITY_GENERATION, id, signed_by));
+	identity_free(identity);
+}
+
+static void a_signature_of_a_connection_is_none_of_a_generation(void **unused)
+{
+	uint8_t pins[1][IDENTITY_PIN_BYTES], id[32] = {1, 2, 3}, signed_by[IDENTITY_SIGNED_BYTES];
+	struct identity *identity = NULL;
+
+	(void)unused;
+	assert_int_equal(identity_make(state, false, pins[0], why), 0);
+	assert_int_equal(identity_load(state, &identity, why), 0);
+	assert_int_equal(identity_sign(identity, IDENTITY_CONNECTION, id, signed_by), 0);
+	assert_true(
+		identity_verify((const uint8_t(*)[32])pins, 1, IDENTITY_CONNECTION, id, signed_by));
+	assert_false(
+		identity_verify((const uint8_t(*)[32])pins, 1, IDENTITY_GENERATION, id, signed_by));
+	assert_int_equal(identity_sign(identity, IDENTITY_GENERATION, id, signed_by), 0);
+	assert_false(
+		identity_verify((const uint8_t(*)[32])pins, 1, IDENTITY_CONNECTION, id, signed_by));
 	identity_free(identity);
 }
 
@@ -250,6 +275,8 @@ int main(void)
 						teardown),
 		cmocka_unit_test(pins_are_written_and_read_in_one_form),
 		cmocka_unit_test_setup_teardown(a_signature_holds_for_its_id_and_a_pinned_key_alone,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(a_signature_of_a_connection_is_none_of_a_generation,
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			what_the_link_gets_is_new_each_time_and_not_the_node_key, setup, teardown),

@@ -51,6 +51,7 @@ struct node {
 	uint16_t port;
 	uint32_t conn; /* 0: none */
 	int ups, downs, rtts;
+	uint8_t binding[LINK_BINDING_BYTES];
 	char peer[64], tls[128], down_reason[1024], trouble_node[64], trouble[1024];
 	/* frames */
 	int frames, sendable;
@@ -83,7 +84,8 @@ static uint64_t now_us(void)
 
 /* ---- the keepers' ends ---- */
 
-static void on_up(void *ctx, uint32_t conn, const char *node, const char *address, const char *tls)
+static void on_up(void *ctx, uint32_t conn, const char *node, const char *address, const char *tls,
+		  const uint8_t *binding)
 {
 	struct node *n = ctx;
 
@@ -91,6 +93,7 @@ static void on_up(void *ctx, uint32_t conn, const char *node, const char *addres
 	n->conn = conn;
 	snprintf(n->peer, sizeof(n->peer), "%s %s", node, address);
 	snprintf(n->tls, sizeof(n->tls), "%s", tls);
+	memcpy(n->binding, binding, sizeof(n->binding));
 }
 
 static void on_down(void *ctx, uint32_t conn, const char *reason)
@@ -157,11 +160,13 @@ static void no_message(void *ctx, uint16_t type, const uint8_t *payload, size_t 
 		close(fd);
 }
 
+static const uint8_t no_binding[LINK_BINDING_BYTES];
+
 static void on_bare(void *ctx, uint16_t type, const uint8_t *payload, size_t size, int fd)
 {
 	assert_int_equal(fd, -1);
 	if (type == LINK_MSG_UP)
-		on_up(ctx, 1, "web1", addresses[0], "");
+		on_up(ctx, 1, "web1", addresses[0], "", no_binding);
 	if (type == LINK_MSG_DOWN)
 		on_down(ctx, 1, "");
 	if (type == LINK_MSG_FRAME)
@@ -492,6 +497,9 @@ static void two_nodes_find_each_other(void **state)
 	assert_string_equal(nodes[0].peer, "web2 127.0.0.2");
 	assert_string_equal(nodes[1].peer, "web1 127.0.0.1");
 	assert_non_null(strstr(nodes[0].tls, "TLSv1.3"));
+	/* Both keepers have the same to sign. */
+	assert_memory_equal(nodes[0].binding, nodes[1].binding, LINK_BINDING_BYTES);
+	assert_memory_not_equal(nodes[0].binding, no_binding, LINK_BINDING_BYTES);
 	/* The first PING goes out at once. */
 	from_us = now_us();
 	wait_for(nodes[0].rtts > 0 && nodes[1].rtts > 0);

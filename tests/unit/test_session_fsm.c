@@ -97,6 +97,7 @@ static void up(void)
 {
 	struct session_event ev = event(SESSION_EV_UP);
 
+	memset(ev.signed_by, 7, sizeof(ev.signed_by));
 	step(&ev);
 }
 
@@ -227,6 +228,8 @@ static void hello_is_the_first_word(void **state)
 	assert_non_null(sent(SESSION_HELLO));
 	assert_int_equal(sent(SESSION_HELLO)->hello.mirrors_count, 2);
 	assert_string_equal(sent(SESSION_HELLO)->hello.mirrors[1].name, "certs");
+	for (int i = 0; i < SESSION_SIGNED_BYTES; i++)
+		assert_int_equal(sent(SESSION_HELLO)->hello.signed_by[i], 7);
 }
 
 static void anything_before_hello_ends_the_session(void **state)

@@ -45,6 +45,7 @@ static int frames(struct session_frame list[32])
 	f++->bye.reason = string("enough");
 	f->type = SESSION_HELLO;
 	fill(f->hello.config_hash, 32, 3);
+	fill(f->hello.signed_by, SESSION_SIGNED_BYTES, 9);
 	strcpy(f->hello.software, "0.1.0");
 	f->hello.mirrors_count = SESSION_MIRRORS_MAX;
 	for (int i = 0; i < SESSION_MIRRORS_MAX; i++) {

@@ -142,6 +142,38 @@ static void nodes_that_know_each_other_talk(void **state)
 	tls_free(server);
 }
 
+static void both_ends_have_one_binding_and_each_connection_another(void **state)
+{
+	uint8_t bindings[2][2][TLS_BINDING_BYTES];
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		struct tls *client, *server;
+		int client_rc, server_rc;
+
+		connect_two(WEB1, WEB2, WEB2, WEB1, &client, &server, &client_rc, &server_rc);
+		assert_int_equal(client_rc, 0);
+		assert_int_equal(server_rc, 0);
+		assert_int_equal(tls_binding(client, bindings[i][0]), 0);
+		assert_int_equal(tls_binding(server, bindings[i][1]), 0);
+		assert_memory_equal(bindings[i][0], bindings[i][1], TLS_BINDING_BYTES);
+		tls_free(client);
+		tls_free(server);
+	}
+	assert_memory_not_equal(bindings[0][0], bindings[1][0], TLS_BINDING_BYTES);
+}
+
+static void without_a_handshake_there_is_no_binding(void **state)
+{
+	uint8_t binding[TLS_BINDING_BYTES];
+	struct tls *client;
+
+	(void)state;
+	assert_int_equal(tls_new(contexts[WEB1], TLS_DIALS, pin_is, pins[WEB2], &client), 0);
+	assert_int_equal(tls_binding(client, binding), -EPROTO);
+	tls_free(client);
+}
+
 static void the_dialler_refuses_a_key_that_it_does_not_know(void **state)
 {
 	struct tls *client, *server;
@@ -416,6 +448,8 @@ int main(void)
 		cmocka_unit_test(another_protocol_over_tls_is_refused),
 		cmocka_unit_test(what_is_not_tls_is_refused),
 		cmocka_unit_test(damaged_credentials_make_no_context),
+		cmocka_unit_test(both_ends_have_one_binding_and_each_connection_another),
+		cmocka_unit_test(without_a_handshake_there_is_no_binding),
 		cmocka_unit_test(a_handshake_is_quick),
 	};
 

@@ -123,7 +123,7 @@ static const struct ip_addr *next_destination(const struct engine_router *router
 			return NULL;
 		*done = true;
 		*at = -1;
-		return router->wire.family == IP_V6 ? &vrrp_sock_group_v6 : &vrrp_sock_group_v4;
+		return &router->conf->mcast_group;
 	}
 	for (int node = *at + 1; node < router->wire.nodes_count; node++) {
 		if (node == router->wire.self || router->wire.nodes[node].family == IP_NONE)

@@ -95,7 +95,8 @@ struct engine_socket {
 	bool multicast;
 	int ifindex;
 	char ifname[CONF_IFNAME_BYTES];
-	struct ip_addr at; /* unicast: bound to; multicast: its family counts */
+	struct ip_addr group; /* multicast: joined */
+	struct ip_addr at;    /* unicast: bound to; multicast: its family counts */
 	int fd;
 	struct loop_fd *source;
 	uint64_t empty_us; /* when it was last seen empty */

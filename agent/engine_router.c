@@ -203,8 +203,10 @@ bool engine_router_is(const struct engine_router *router, const struct agent_sna
 
 	return !router->leaving && !strcmp(router->conf->name, v->name) &&
 	       router->conf->vrid == v->vrid && router->conf->version == v->version &&
-	       router->conf->multicast == v->multicast && self == conf_of(router->snapshot)->self &&
-	       v->priorities[self] && !strcmp(interface_of(router), v->interfaces[self]) &&
+	       router->conf->multicast == v->multicast &&
+	       (!v->multicast || ip_equal(&router->conf->mcast_group, &v->mcast_group)) &&
+	       self == conf_of(router->snapshot)->self && v->priorities[self] &&
+	       !strcmp(interface_of(router), v->interfaces[self]) &&
 	       ip_equal(engine_node_source(snapshot, v, self),
 			engine_node_source(router->snapshot, router->conf, self));
 }

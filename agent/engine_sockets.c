@@ -33,7 +33,7 @@ static void set_vrids(const struct engine_socket *socket)
 		log_err("adverts on %s cannot be told apart: %s", socket->ifname, strerror(-error));
 }
 
-/* Whoever multicasts on an interface shares; and whoever sends from one address. */
+/* Whoever multicasts to a group on an interface shares; and whoever sends from one address. */
 static bool fits(const struct engine_socket *socket, const struct engine_router *router)
 {
 	const struct ip_addr *source = &router->wire.nodes[router->wire.self];
@@ -41,7 +41,8 @@ static bool fits(const struct engine_socket *socket, const struct engine_router 
 	if (socket->multicast != router->conf->multicast)
 		return false;
 	return socket->multicast
-		       ? socket->ifindex == router->ifindex && socket->at.family == source->family
+		       ? socket->ifindex == router->ifindex &&
+				 ip_equal(&socket->group, &router->conf->mcast_group)
 		       : ip_equal(&socket->at, source) &&
 				 (!ip_is_link_local(source) || socket->ifindex == router->ifindex);
 }
@@ -55,6 +56,7 @@ static struct engine_socket *make(struct engine_router *router, uint32_t id)
 	socket->engine = router->engine;
 	socket->id = id;
 	socket->multicast = router->conf->multicast;
+	socket->group = router->conf->mcast_group;
 	socket->ifindex = router->ifindex;
 	socket->at = router->wire.nodes[router->wire.self];
 	snprintf(socket->ifname, sizeof socket->ifname, "%s",
@@ -121,6 +123,7 @@ static int find_or_open(struct engine_router *router, uint32_t left,
 		const struct vrrp_sock_options options = {.ifindex = socket->ifindex,
 							  .ifname = socket->ifname,
 							  .multicast = socket->multicast,
+							  .group = socket->group,
 							  .source = socket->at};
 
 		error = vrrp_sock_open(&options, &fd);

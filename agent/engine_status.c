@@ -204,6 +204,8 @@ static json_t *instance(const struct engine_router *router)
 			   vrrp_fsm_sick(&router->fsm), "undetermined", router->fsm.undetermined,
 			   "addresses", addresses, "source",
 			   address(&router->wire.nodes[router->wire.self]));
+	json_object_set_new(object, "group_address",
+			    v->multicast ? address(&v->mcast_group) : json_null());
 	json_object_set_new(object, "trouble",
 			    *router->trouble ? json_string(router->trouble) : json_null());
 	json_object_set_new(

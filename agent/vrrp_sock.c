@@ -24,9 +24,6 @@
 #define IPV6_MULTICAST_ALL 29 /* Linux 4.20; glibc 2.36 does not name it */
 #endif
 
-const struct ip_addr vrrp_sock_group_v4 = {.family = IP_V4, .bytes = {224, 0, 0, 18}};
-const struct ip_addr vrrp_sock_group_v6 = {.family = IP_V6, .bytes = {0xff, 0x02, [15] = 0x12}};
-
 static int attach(int fd, struct sock_filter *code, size_t count)
 {
 	struct sock_fprog program = {.len = (unsigned short)count, .filter = code};
@@ -127,7 +124,7 @@ static int prepare_v4(int fd, const struct vrrp_sock_options *options)
 	    /* Otherwise groups that other sockets of the host joined are delivered here too. */
 	    set(fd, IPPROTO_IP, IP_MULTICAST_ALL, 0))
 		return -errno;
-	memcpy(&group.imr_multiaddr, vrrp_sock_group_v4.bytes, 4);
+	memcpy(&group.imr_multiaddr, options->group.bytes, 4);
 	if (options->multicast &&
 	    setsockopt(fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &group, sizeof group))
 		return -errno;
@@ -142,7 +139,7 @@ static int prepare_v6(int fd, const struct vrrp_sock_options *options)
 	    set(fd, IPPROTO_IPV6, IPV6_RECVHOPLIMIT, 1) ||
 	    set(fd, IPPROTO_IPV6, IPV6_MULTICAST_ALL, 0))
 		return -errno;
-	memcpy(&group.ipv6mr_multiaddr, vrrp_sock_group_v6.bytes, 16);
+	memcpy(&group.ipv6mr_multiaddr, options->group.bytes, 16);
 	if (options->multicast &&
 	    setsockopt(fd, IPPROTO_IPV6, IPV6_JOIN_GROUP, &group, sizeof group))
 		return -errno;

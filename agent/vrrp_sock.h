@@ -4,11 +4,11 @@
  *
  * A port. One socket receives for all virtual routers of an interface and family: each further one
  * would cost the kernel a copy of every advert, on the sender's time where both are on one machine.
- * A multicast socket is bound to its interface and joins 224.0.0.18, or ff02::12, there; a unicast
- * one is bound to the node's own source address, whose family is the socket's. The kernel hands
- * over only adverts that carry a wanted VRID: everything else that may be wrong with them is
- * judged, and counted, above. The socket may be used by a process that did not open it, also after
- * that one has died: what arrived meanwhile is still queued.
+ * A multicast socket is bound to its interface and joins its group there; a unicast one is bound to
+ * the node's own source address, whose family is the socket's. The kernel hands over only adverts
+ * that carry a wanted VRID: everything else that may be wrong with them is judged, and counted,
+ * above. The socket may be used by a process that did not open it, also after that one has died:
+ * what arrived meanwhile is still queued.
  *
  * Another one, that never receives, sends on every interface and from every address.
  */
@@ -30,6 +30,7 @@ struct vrrp_sock_options {
 	int ifindex;
 	const char *ifname;
 	bool multicast;
+	struct ip_addr group;  /* multicast: joined */
 	struct ip_addr source; /* unicast: bound to; multicast: its family counts */
 };
 
@@ -49,8 +50,6 @@ struct vrrp_sock_packet {
 	size_t size;
 	uint8_t room[VRRP_SOCK_PACKET_BYTES_MAX];
 };
-
-extern const struct ip_addr vrrp_sock_group_v4, vrrp_sock_group_v6;
 
 /* Hears nothing yet. -EADDRNOTAVAIL: the source address is not on this host (yet). -ENODEV: nor is
  * the interface. */

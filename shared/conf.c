@@ -146,6 +146,8 @@ static void read_top(const struct conf_scope *top, struct conf *conf)
 					    "no_email_faults",
 					    "vrrp_startup_delay",
 					    "vrrp_version",
+					    "vrrp_mcast_group4",
+					    "vrrp_mcast_group6",
 					    "vrrp_down_timer_adverts",
 					    "vrrp_garp_master_delay",
 					    "vrrp_garp_master_repeat",

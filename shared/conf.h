@@ -192,6 +192,7 @@ struct conf_vrrp {
 	uint64_t preempt_delay_us;
 	uint64_t stop_wait_us;		      /* longest wait in LEAVING */
 	bool multicast;
+	struct ip_addr mcast_group;		/* where adverts go, if multicast */
 	struct ip_addr sources[CONF_NODES_MAX]; /* mcast_src_ip / unicast_src_ip; IP_NONE: the
 						 * node's address if unicast, else the interface's
 						 * first */
@@ -222,6 +223,7 @@ struct conf_vrrp_defaults {
 	int version;
 	int down_adverts;
 	struct conf_garp garp;
+	struct ip_addr group_v4, group_v6;
 };
 
 /* Virtual routers that move together. Its members' tracks are its own and all of theirs. */

@@ -44,6 +44,29 @@ void conf_read_garp(const struct conf_scope *scope, struct conf_garp *garp)
 	read_garp(scope, "", garp);
 }
 
+void conf_read_group(const struct conf_scope *scope, const char *name, enum ip_family family,
+		     struct ip_addr *ret_addr)
+{
+	struct ip_addr addr;
+	char text[IP_TEXT_MAX];
+
+	if (!conf_read_address(scope, name, &addr))
+		return;
+	if (addr.family != family ||
+	    (family == IP_V4 ? addr.bytes[0] >> 4 != 0xe : addr.bytes[0] != 0xff)) {
+		conf_error(scope, name,
+			   conf_say("%s is no multicast address of IPv%d", ip_format(&addr, text),
+				    family),
+			   family == IP_V4
+				   ? conf_say("write one from 224.0.0.0 to 239.255.255.255, "
+					      "or leave it out: it is 224.0.0.18 then")
+				   : conf_say("write one such as \"ff02::12\", which it is "
+					      "if it is left out"));
+		return;
+	}
+	*ret_addr = addr;
+}
+
 void conf_read_down_adverts(const struct conf_scope *scope, const char *name, int *ret)
 {
 	if (conf_read_int(scope, name, 1, 100, ret) && *ret == 1)
@@ -65,8 +88,13 @@ void conf_read_defaults(const struct conf_scope *top, struct conf *conf)
 			 .refresh_repeat = 1,
 			 .lower_prio_delay_us = SECOND_US,
 			 .lower_prio_repeat = 1},
+		/* RFC 9568 sections 5.1.1.2 and 5.1.2.2. */
+		.group_v4 = {.family = IP_V4, .bytes = {224, 0, 0, 18}},
+		.group_v6 = {.family = IP_V6, .bytes = {0xff, 0x02, [15] = 0x12}},
 	};
 	conf_read_int(top, "vrrp_version", 2, 3, &defaults->version);
+	conf_read_group(top, "vrrp_mcast_group4", IP_V4, &defaults->group_v4);
+	conf_read_group(top, "vrrp_mcast_group6", IP_V6, &defaults->group_v6);
 	conf_read_down_adverts(top, "vrrp_down_timer_adverts", &defaults->down_adverts);
 	read_garp(top, "vrrp_", &defaults->garp);
 	conf_read_duration(top, "vrrp_startup_delay", 0, HOUR_US, &conf->startup_delay_us);

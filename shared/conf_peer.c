@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * conf_peer: from whom a `vrrp` entry takes adverts: routers that are no nodes of this file, and
- * how far away each may be.
+ * conf_peer: where the adverts of a `vrrp` entry go, and from whom it takes them: the multicast
+ * group, routers that are no nodes of this file, and how far away each may be.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -138,9 +138,23 @@ static void read_peers(const struct conf_scope *scope, const struct conf *conf,
 			   conf_say("%d together are possible", CONF_NODES_MAX));
 }
 
+static void read_group(const struct conf_scope *scope, const struct conf *conf,
+		       struct conf_vrrp *vrrp)
+{
+	if (vrrp->multicast) {
+		vrrp->mcast_group =
+			vrrp->family == IP_V6 ? conf->defaults.group_v6 : conf->defaults.group_v4;
+		conf_read_group(scope, "mcast_dst_ip", vrrp->family, &vrrp->mcast_group);
+	} else if (conf_get(scope, "mcast_dst_ip")) {
+		conf_error(scope, "mcast_dst_ip", conf_say("has no meaning without multicast"),
+			   conf_say("add multicast = true; or remove it"));
+	}
+}
+
 void conf_read_peers(const struct conf_scope *scope, const struct conf *conf,
 		     struct conf_vrrp *vrrp)
 {
+	read_group(scope, conf, vrrp);
 	read_ttls(scope, "min_ttl", conf, vrrp->ttl_min);
 	read_ttls(scope, "max_ttl", conf, vrrp->ttl_max);
 	for (int i = 0; i < conf->nodes_count; i++) {

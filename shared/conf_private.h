@@ -143,6 +143,9 @@ void conf_vip_release(struct conf_vip *vip);
 /* Before the vrrp entries: what holds for all of them. */
 void conf_read_defaults(const struct conf_scope *top, struct conf *conf);
 /* The garp settings of an instance. */
+/* Leaves *ret_addr as it was if the setting is absent or wrong. */
+void conf_read_group(const struct conf_scope *scope, const char *name, enum ip_family family,
+		     struct ip_addr *ret_addr);
 void conf_read_down_adverts(const struct conf_scope *scope, const char *name, int *ret);
 void conf_read_garp(const struct conf_scope *scope, struct conf_garp *garp);
 /* Before the vrrp entries; the rules after them. */

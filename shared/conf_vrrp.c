@@ -26,6 +26,7 @@ static const char *const known[] = {
 	"stop_wait",
 	"multicast",
 	"mcast_src_ip",
+	"mcast_dst_ip",
 	"unicast_src_ip",
 	"auth_type",
 	"auth_pass",

@@ -151,3 +151,30 @@ def a_keepalived_that_no_line_of_nodes_names_takes_part():
         lab.wait_holder("web1", VIP)
         refusals = keepalived_refusals(lab.all_text("keepalived"))
         check(not refusals, f"keepalived refused: {refusals[:5]}")
+
+
+@test()
+def adverts_go_to_the_group_that_the_file_names():
+    groups = {"VI_1": "239.7.7.7", "VI_2": "ff02::777"}
+    with Lab() as lab:
+        sources = "{ " + " ".join(f'{n.name} = "{n.link_local}";' for n in lab.nodes) + " }"
+        for node in lab.nodes:
+            node.use_ipv6()
+        start_pair(lab, tandem_conf(lab, [
+            router(advert_int=0.2, multicast="true", mcast_dst_ip=f'"{groups["VI_1"]}"'),
+            router(name="VI_2", vrid=52, vip=VIP6, advert_int=0.2, multicast="true",
+                   mcast_src_ip=sources)],
+            extra=f'vrrp_mcast_group6 = "{groups["VI_2"]}";\n'), nginx=False)
+        capture = Capture(lab)
+        for vip in (VIP, VIP6):
+            lab.wait_holder("web1", vip)
+        for name, group in groups.items():
+            wait_for(f"web2 hears {name}", lambda at=name: (lab["web2"].instance(at)["master"] or
+                                                            {}).get("node") == "web1")
+            check(lab["web1"].instance(name)["group_address"] == group, f"status of {name}")
+        capture.stop()
+        for seen in ("ip.dst == 239.7.7.7", "ipv6.dst == ff02::777"):
+            check(capture.count(f"vrrp and {seen}"), f"no advert with {seen}")
+        check(not capture.count("vrrp and (ip.dst == 224.0.0.18 or ipv6.dst == ff02::12)"),
+              "adverts to the groups of the RFC")
+        check(not capture.malformed(), f"malformed: {capture.malformed()}")

@@ -205,6 +205,50 @@ static void wrong_peers_are_told_what_would_be_right(void **state)
 			  "together are possible\n");
 }
 
+static void the_multicast_group_is_the_rfcs_unless_another_is_named(void **state)
+{
+#define SIX "mcast_src_ip = { web1 = \"fe80::1\"; web2 = \"fe80::2\"; };"
+	static const struct {
+		const char *top, *settings, *group;
+	} cells[] = {
+		{"", "multicast = true;", "224.0.0.18"},
+		{"", "multicast = true; " SIX, "ff02::12"},
+		{"", "multicast = true; mcast_dst_ip = \"239.1.2.3\";", "239.1.2.3"},
+		{"", "multicast = true; mcast_dst_ip = \"ff02::112\"; " SIX, "ff02::112"},
+		{"vrrp_mcast_group4 = \"239.9.9.9\";", "multicast = true;", "239.9.9.9"},
+		{"vrrp_mcast_group6 = \"ff02::99\";", "multicast = true; " SIX, "ff02::99"},
+	};
+	char text[4096], said[IP_TEXT_MAX];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cells / sizeof *cells; i++) {
+		struct conf *c;
+
+		snprintf(text, sizeof text,
+			 HEAD "%s\n"
+			      "vrrp = ( { name = \"VI_1\"; interface = \"eth0\"; "
+			      "virtual_router_id = 51; priority = { web1 = 100; web2 = 90; }; "
+			      "virtual_ipaddress = [ \"198.51.100.200/24\", "
+			      "\"2001:db8::200/64\" ]; %s } );\n",
+			 cells[i].top, cells[i].settings);
+		c = parse_good(text, NULL);
+		assert_string_equal(ip_format(&c->vrrps[0].mcast_group, said), cells[i].group);
+		conf_free(c);
+	}
+	expect_said(
+		HEAD VRRP("mcast_dst_ip = \"239.1.2.3\";"),
+		"f:7: vrrp.VI_1.mcast_dst_ip: has no meaning without multicast; add multicast = "
+		"true; or remove it\n");
+	expect_said(HEAD VRRP("multicast = true; mcast_dst_ip = \"ff02::12\";"),
+		    "f:7: vrrp.VI_1.mcast_dst_ip: ff02::12 is no multicast address of IPv4; write "
+		    "one from 224.0.0.0 to 239.255.255.255, or leave it out: it is 224.0.0.18 "
+		    "then\n");
+	expect_said(
+		HEAD "vrrp_mcast_group6 = \"fe80::1\";\n" VRRP(""),
+		"f:4: vrrp_mcast_group6: fe80::1 is no multicast address of IPv6; write one such "
+		"as \"ff02::12\", which it is if it is left out\n");
+}
+
 /* ---- auth_pass_file ---- */
 
 #define PASSWORD "test_conf_words.password"
@@ -375,6 +419,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(three_adverts_may_be_missing_unless_the_file_says_otherwise),
+		cmocka_unit_test(the_multicast_group_is_the_rfcs_unless_another_is_named),
 		cmocka_unit_test(peers_may_stand_outside_the_list_of_nodes),
 		cmocka_unit_test(wrong_peers_are_told_what_would_be_right),
 		cmocka_unit_test(a_password_may_stand_in_a_file_of_its_own),

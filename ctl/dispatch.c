@@ -7,28 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ctl/verbs.h"
+#include "ctl/dispatch.h"
 
-enum {
-	OPTION_HELP = 1 << 0,
-	OPTION_VERSION = 1 << 1,
-	OPTION_RUN_DIR = 1 << 2,
-	OPTION_STATE_DIR = 1 << 3,
-	OPTION_CONFIG = 1 << 4,
-	OPTION_NODE = 1 << 5,
-	OPTION_JSON = 1 << 6,
-	OPTION_WATCH = 1 << 7,
-	OPTION_FROM = 1 << 8,
-	OPTION_RESCUED = 1 << 9,
-	OPTION_ALL = 1 << 10,
-	OPTION_LIFT = 1 << 11,
-	OPTION_DRY_RUN = 1 << 12,
-	/* Where things are: for all verbs, whether they look there or not. */
-	OPTIONS_PLACES = OPTION_RUN_DIR | OPTION_STATE_DIR | OPTION_CONFIG | OPTION_NODE,
-	OPTIONS_ALL_VERBS = OPTION_HELP | OPTION_VERSION | OPTIONS_PLACES
-};
-
-static const struct option long_options[] = {
+const struct option verb_options[] = {
 	{"help", no_argument, NULL, OPTION_HELP},
 	{"version", no_argument, NULL, OPTION_VERSION},
 	{"run-dir", required_argument, NULL, OPTION_RUN_DIR},
@@ -45,14 +26,7 @@ static const struct option long_options[] = {
 	{NULL, 0, NULL, 0},
 };
 
-static const struct verb {
-	const char *name;
-	int (*run)(const struct verb_args *args);
-	int options;
-	int words_min, words_max;
-	const char *usage;
-	const char *summary;
-} verbs[] = {
+const struct verb verbs[] = {
 	{"status", verb_status, OPTION_JSON | OPTION_WATCH, 0, 0, "status [--json] [--watch]",
 	 "who holds the addresses, and is every node in step"},
 	{"check", verb_check, 0, 0, 1, "check [FILE]",
@@ -71,13 +45,13 @@ static const struct verb {
 	{"show", verb_show, OPTION_RESCUED, 3, 3, "show [--rescued] MIRROR NODE PATH",
 	 "print one node's version of a file"},
 	{"keygen", verb_keygen, 0, 0, 0, "keygen", "make this node's key and print its pin"},
+	{0},
 };
-#define VERBS_COUNT (sizeof verbs / sizeof verbs[0])
 
 static void print_help(FILE *out)
 {
 	fputs("usage: tandem [OPTION...] VERB [ARGUMENT...]\n\n", out);
-	for (size_t i = 0; i < VERBS_COUNT; i++)
+	for (size_t i = 0; verbs[i].name; i++)
 		fprintf(out, "  %-34s %s\n", verbs[i].usage, verbs[i].summary);
 	fputs("  version, help\n\n"
 	      "  --config FILE    /etc/tandem/tandem.conf\n"
@@ -91,7 +65,7 @@ static void print_help(FILE *out)
 
 static const char *option_name(int option)
 {
-	for (const struct option *o = long_options; o->name; o++)
+	for (const struct option *o = verb_options; o->name; o++)
 		if (o->val == option)
 			return o->name;
 	return "?";
@@ -120,9 +94,11 @@ int verb_dispatch(int argc, char **argv)
 	const char *word;
 	int given = 0;
 
+	if (argc > 1 && strcmp(argv[1], "complete") == 0)
+		return complete(argc - 2, argv + 2, &args);
 	optind = 0; /* from the beginning, also when a test calls this again */
 	for (;;) {
-		int option = getopt_long(argc, argv, "", long_options, NULL);
+		int option = getopt_long(argc, argv, "", verb_options, NULL);
 
 		if (option < 0)
 			break;
@@ -168,7 +144,7 @@ int verb_dispatch(int argc, char **argv)
 		print_help(stderr);
 		return VERB_USAGE;
 	}
-	for (size_t i = 0; i < VERBS_COUNT; i++)
+	for (size_t i = 0; verbs[i].name; i++)
 		if (strcmp(verbs[i].name, word) == 0)
 			verb = &verbs[i];
 	if (!verb) {

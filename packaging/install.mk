@@ -8,6 +8,7 @@ DOCDIR      = $(PREFIX)/share/doc/tandem
 UNITDIR     = $(PREFIX)/lib/systemd/system
 SYSUSERSDIR = $(PREFIX)/lib/sysusers.d
 TMPFILESDIR = $(PREFIX)/lib/tmpfiles.d
+BASHDIR     = $(PREFIX)/share/bash-completion/completions
 INITDIR     = $(SYSCONFDIR)/init.d
 
 # mode:from:to. What ends in .in has its @WORDS@ filled in; $(B) is the build folder.
@@ -22,6 +23,7 @@ INSTALLED   = 0755:$(B)/tandem-agent:$(SBINDIR)/tandem-agent \
 	      $(foreach u,$(UNITS_IN),0644:$u:$(UNITDIR)/$(notdir $(u:.in=))) \
 	      0644:init/tandem.sysusers:$(SYSUSERSDIR)/tandem.conf \
 	      0644:init/tandem.tmpfiles:$(TMPFILESDIR)/tandem.conf \
+	      0644:packaging/tandem.bash:$(BASHDIR)/tandem \
 	      0755:init/tandem.init.in:$(INITDIR)/tandem \
 	      0755:init/tandem-recover.init.in:$(INITDIR)/tandem-recover \
 	      $(foreach d,$(wildcard README.md LICENSE docs/*.md),0644:$d:$(DOCDIR)/$(notdir $d)) \

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an operator asks before he does something."""
 import json
+import os
 
-from lab import Lab, check, test
+from lab import TOP, Lab, check, test
 from pairs import MIRROR, VIP, VIP2, router, start_pair, tandem_conf
 
 
@@ -67,3 +68,38 @@ def a_dry_run_of_a_reload_says_what_it_would_change_and_changes_nothing():
               "it was reloaded")
         check(lab.holders(VIP) == ["web1"] and lab.holders(VIP2) == ["web1"], "an address moved")
         check(web1.instance()["counters"]["became_master"] == 1, "VI_1 was disturbed")
+
+
+def completions(node, line):
+    """What bash offers behind this line, as a set."""
+    script = '. "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _tandem; echo "${COMPREPLY[@]}"'
+    return set(node.run("bash", "-c", script, os.path.join(TOP, "packaging/tandem.bash"),
+                        *line.split(" ")).split())
+
+
+@test()
+def a_shell_completes_verbs_options_and_the_names_of_what_runs():
+    with Lab() as lab:
+        web1 = lab["web1"]
+        keys = {node.name: node.keygen() for node in lab.nodes}
+        web1.configure(tandem_conf(lab, [router(), router("Other", 52, VIP2)], mirrors=MIRROR,
+                                   keys=keys))
+        web1.start_nginx()
+        web1.start_agent()
+        web1.start_syncd()
+        for line, wanted in (
+                ("tandem ma", {"maintenance"}),
+                ("tandem reload --d", {"--dry-run"}),
+                ("tandem maintenance ", {"on", "off"}),
+                ("tandem handover ", {"VI_1", "Other"}),
+                ("tandem handover --json VI", {"VI_1"}),
+                ("tandem sync --from ", {"web1", "web2"}),
+                ("tandem sync --from web1 ", {"nginx"}),
+                ("tandem show nginx w", {"web1", "web2"}),
+                ("tandem show nginx web1 /etc/nginx/ngin", {"/etc/nginx/nginx.conf"}),
+                ("tandem --run-dir /run/tand", {"/run/tandem"}),
+                ("tandem --run-dir /nowhere handover ", set()),
+                ("tandem metrics ", set()),
+                ("tandem nonsense ", set())):
+            found = completions(web1, line)
+            check(found == wanted, f"{line!r}: {found}")

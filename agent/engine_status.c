@@ -40,6 +40,15 @@ static const char *peer_state(const struct engine *engine, const struct vrrp_pee
 	return peer->priority == VRRP_PRIORITY_LEAVE ? "LEFT" : "MASTER";
 }
 
+/* Of who holds the addresses this can be known, and of nobody else. */
+static bool peer_is_sick(const struct engine_router *router, int node)
+{
+	const struct vrrp_peer *peer = &router->fsm.peers[node];
+
+	return strcmp(peer_state(router->engine, peer), "MASTER") == 0 &&
+	       peer->priority < router->fsm.conf.nodes[node].priority;
+}
+
 static json_t *peers_of(const struct engine_router *router)
 {
 	const struct conf *conf = router->snapshot->conf.conf;
@@ -65,6 +74,7 @@ static json_t *peers_of(const struct engine_router *router)
 				    peer->heard ? json_integer(peer->priority)
 				    : priority	? json_integer(priority)
 						: json_null());
+		json_object_set_new(object, "sick", json_boolean(peer_is_sick(router, i)));
 		json_object_set_new(object, "age_us",
 				    peer->heard ? age(router->engine, peer->heard_us)
 						: json_null());

@@ -74,7 +74,10 @@ static void instance_cell(const struct screen *screen, const json_t *instance, i
 	}
 	priority = ask_number(peer, "priority");
 	if (priority >= 0)
-		snprintf(cell, CELL_BYTES_MAX, "%-7s prio %lld", state, (long long)priority);
+		snprintf(cell, CELL_BYTES_MAX, "%-7s prio %lld%s", state, (long long)priority,
+			 strcmp(state, "MASTER") == 0 && json_is_true(json_object_get(peer, "sick"))
+				 ? " sick"
+				 : "");
 	else
 		snprintf(cell, CELL_BYTES_MAX, "%s", state);
 }

@@ -210,6 +210,28 @@ const char *screen_peer_state(const json_t *instance, const json_t *peer)
 	return state;
 }
 
+/* What ails it that node knows; here its adverts are all that is heard. A node in maintenance, and
+ * one with a check that decides alone, rank as 1. */
+static void judge_sick_holder(struct screen *screen, const char *name, const json_t *instance)
+{
+	json_t *peer;
+	size_t i;
+
+	json_array_foreach (json_object_get(instance, "peers"), i, peer) {
+		json_int_t priority = ask_number(peer, "priority");
+
+		if (strcmp(screen_peer_state(instance, peer), "MASTER") == 0 &&
+		    json_is_true(json_object_get(peer, "sick")))
+			find(screen, VERB_PENDING,
+			     "%s: %s holds it, and ranks as %lld instead of %lld: %s; `tandem "
+			     "status` there says why",
+			     name, who(peer, "node", "address"), (long long)priority,
+			     (long long)ask_number(peer, "configured_priority"),
+			     priority == 1 ? "it is in maintenance, or a check has failed"
+					   : "a check has failed");
+	}
+}
+
 /* Two that claim the addresses at once settle it with the next adverts; longer is trouble. */
 #define CONTENTION_US 2000000
 
@@ -255,6 +277,7 @@ static void judge_instance(struct screen *screen, const json_t *instance)
 			     "protocol 112) "
 			     "let through in both directions?",
 			     name, who(peer, "node", "address"));
+	judge_sick_holder(screen, name, instance);
 	judge_refused(screen, name, instance);
 	judge_in_use(screen, name, instance);
 	judge_alarms(screen, name, instance);

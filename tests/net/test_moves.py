@@ -5,7 +5,7 @@ import re
 import signal
 
 from adverts import advert_v2, send
-from lab import Failure, Lab, Probe, check, figure, kill, now_us, test, wait_for
+from lab import Failure, Lab, Probe, check, figure, kill, now_us, test, wait_for, write
 from pairs import (MIRROR, NGINX_CHECK, VIP, router, start_pair, tandem_conf, wait_in_step,
                    wait_refused, wait_state)
 
@@ -106,6 +106,25 @@ def maintenance_survives_a_restart_and_a_node_in_it_is_better_than_none():
         ask(web1, "maintenance", "off")
         wait_for("it ranks as ever", lambda: web1.instance()["effective_priority"] == 100)
         check(web1.instance()["state"] == "MASTER", "it let go")
+
+
+@test()
+def a_holder_that_ranks_low_is_seen_by_the_others_from_its_adverts():
+    with Lab() as lab:
+        web1, web2 = lab.nodes
+        write(web1.path("/etc/tandem/ok"), "")  # on web2 the check fails
+        start_pair(lab, tandem_conf(
+            lab, [router(advert_int=0.1, track='[ "ok" ]')],
+            checks=['{ name = "ok"; script = "/usr/bin/test -e /etc/tandem/ok"; interval = 0.2; }']),
+            nginx=False)
+        lab.wait_holder("web1", VIP)
+        wait_for("web2 ranks last", lambda: web2.instance()["effective_priority"] == 1)
+        said = ask(web1, "maintenance", "on")
+        check("VI_1: web2 has it" in said, f"it says {said!r}")
+        wait_for("web1 sees that the holder is sick",
+                 lambda: [(p["sick"], p["priority"]) for p in web1.instance()["peers"]] == [(True, 1)])
+        shown = web1.run("tandem", "status", check_status=False).stdout
+        check("web2 holds it, and ranks as 1 instead of 90" in shown, shown)
 
 
 @test()

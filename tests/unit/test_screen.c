@@ -348,6 +348,26 @@ static void refused_adverts_are_counted_under_their_reason(void **state)
 		"one (others)\n");
 }
 
+static void a_holder_that_ranks_low_is_told(void **state)
+{
+	(void)state;
+	expect_findings(AGENT(INSTANCE("VI_1", "BACKUP", "90", "false", "198.51.100.200/24",
+				       "{'node':'web2','priority':1,'configured_priority':100,"
+				       "'state':'MASTER','sick':true,'age_us':1000}",
+				       PEER_MASTER),
+			      ""),
+			QUIET, VERB_PENDING,
+			"1 VI_1: web2 holds it, and ranks as 1 instead of 100: it is in "
+			"maintenance, or a check has failed; `tandem status` there says why\n");
+	/* The last advert of the one before us. */
+	expect_findings(AGENT(INSTANCE("VI_1", "MASTER", "90", "false", "198.51.100.200/24",
+				       "{'node':'web2','priority':80,'configured_priority':100,"
+				       "'state':'MASTER','sick':true,'age_us':6000000}",
+				       SELF_MASTER),
+			      ""),
+			QUIET, VERB_OK, "");
+}
+
 static void an_address_in_use_elsewhere_is_named_with_its_holder(void **state)
 {
 	(void)state;
@@ -592,6 +612,7 @@ int main(void)
 		cmocka_unit_test(each_trouble_of_an_instance_is_said),
 		cmocka_unit_test(the_last_advert_of_the_old_master_is_no_claim),
 		cmocka_unit_test(refused_adverts_are_counted_under_their_reason),
+		cmocka_unit_test(a_holder_that_ranks_low_is_told),
 		cmocka_unit_test(an_address_in_use_elsewhere_is_named_with_its_holder),
 		cmocka_unit_test(a_hook_that_failed_is_told_with_its_words_and_not_judged),
 		cmocka_unit_test(alarms_are_told_for_a_while_and_those_that_hold_on_are_judged),

@@ -48,7 +48,8 @@ ARCHIVE   := $(B)/libtandem.a
 PROGRAMS  := $(addprefix $(B)/,$(notdir $(MAINS)))
 UNITS     := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
 SIMS      := $(patsubst %.c,$(B)/%,$(wildcard tests/sim/sim_*.c))
-NETTOOLS  := $(patsubst %.c,$(B)/%,$(wildcard tests/net/*.c))
+NETTOOLS  := $(patsubst %.c,$(B)/%,$(wildcard tests/net/*.c)) \
+	     $(patsubst tests/net/preload/%.c,$(B)/tests/net/%.so,$(wildcard tests/net/preload/*.c))
 
 # The cores: what must reach nothing but memory, assert and each other.
 CORES     := shared/wire shared/ip agent/vrrp_wire agent/vrrp_fsm agent/vrrp_backup \
@@ -162,6 +163,12 @@ $(B)/tests/sim/%: $(B)/tests/sim/%.o $(ARCHIVE)
 $(B)/tests/net/%: $(B)/tests/net/%.o
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -pthread
+
+# Loaded into others, so without any runtime of its own.
+$(B)/tests/net/%.so: tests/net/preload/%.c
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) -std=gnu11 $(OPT) $(WARNINGS) -D_GNU_SOURCE -fPIC -shared -o $@ $<
 
 include packaging/install.mk packaging/fuzz.mk
 

@@ -170,8 +170,10 @@ static void judge(struct engine *engine, int place)
 	for (int i = 0; i < ROUNDS_MAX && judge_once(engine, place); i++)
 		;
 	group->judging = false;
-	if (group->fsm.state != before)
+	if (group->fsm.state != before) {
 		tell_state(engine, place, group->fsm.state);
+		engine_mail_group(engine, place, before, group->fsm.state);
+	}
 }
 
 /* The last of its members has stopped with the agent. */

@@ -125,36 +125,20 @@ void engine_mail_connected(struct engine *engine)
 		send_first(engine);
 }
 
-static bool is_wanted(const struct engine_router *router, const struct vrrp_action *action)
+static bool is_wanted(const struct conf_mail *mail, enum vrrp_state to)
 {
-	const struct conf_mail *mail = &router->snapshot->conf.conf->mail;
-
-	if (!router->conf->smtp_alert || !mail->to_count)
-		return false;
-	switch (action->u.transition.to) {
-	case VRRP_MASTER:
-		return action->u.transition.cause != VRRP_CAUSE_RESUMED;
-	case VRRP_BACKUP:
-		return true;
-	case VRRP_FAULT:
-		return !mail->no_faults;
-	default:
-		return false;
-	}
+	return mail->to_count &&
+	       (to == VRRP_MASTER || to == VRRP_BACKUP || (to == VRRP_FAULT && !mail->no_faults));
 }
 
-void engine_mail_transition(struct engine_router *router, const struct vrrp_action *action)
+/* The next mail, with its subject: what `name` is now. */
+static struct engine_mail *append(struct engine *engine, const struct conf_snapshot *snapshot,
+				  const char *name, enum vrrp_state to)
 {
-	struct engine *engine = router->engine;
 	struct engine_mails *mails = &engine->mails;
-	const struct conf_snapshot *snapshot = &router->snapshot->conf;
-	const char *to = vrrp_fsm_state_name(action->u.transition.to);
 	struct engine_mail *mail;
 	struct timespec wall;
-	char address[IP_TEXT_MAX];
 
-	if (!is_wanted(router, action))
-		return;
 	if (mails->count == ENGINE_MAILS_MAX) {
 		mails->dropped++;
 		/* The one that is under way stays, and the latest gives way. */
@@ -167,14 +151,53 @@ void engine_mail_transition(struct engine_router *router, const struct vrrp_acti
 	clock_gettime(CLOCK_REALTIME, &wall);
 	mail->wall_s = (uint64_t)wall.tv_sec;
 	snprintf(mail->subject, sizeof mail->subject, "[%s/%s] %s is %s",
-		 snapshot->conf->cluster ? snapshot->conf->cluster : "tandem", snapshot->node,
-		 router->conf->name, to);
+		 snapshot->conf->cluster ? snapshot->conf->cluster : "tandem", snapshot->node, name,
+		 vrrp_fsm_state_name(to));
+	return mail;
+}
+
+void engine_mail_transition(struct engine_router *router, const struct vrrp_action *action)
+{
+	const struct conf_snapshot *snapshot = &router->snapshot->conf;
+	const enum vrrp_state to = action->u.transition.to;
+	char address[IP_TEXT_MAX];
+	struct engine_mail *mail;
+
+	/* Nobody but the engine noticed that there was another one. */
+	if (!router->conf->smtp_alert || !is_wanted(&snapshot->conf->mail, to) ||
+	    action->u.transition.cause == VRRP_CAUSE_RESUMED)
+		return;
+	mail = append(router->engine, snapshot, router->conf->name, to);
 	snprintf(mail->text, sizeof mail->text,
 		 "%s on %s: %s -> %s\nCause: %s\nPriority: %d\nFirst address: %s\n%s%s%s",
 		 router->conf->name, snapshot->node, vrrp_fsm_state_name(action->u.transition.from),
-		 to, vrrp_fsm_cause_name(action->u.transition.cause), router->fsm.priority,
-		 ip_format(&router->conf->vips[0].prefix.addr, address),
+		 vrrp_fsm_state_name(to), vrrp_fsm_cause_name(action->u.transition.cause),
+		 router->fsm.priority, ip_format(&router->conf->vips[0].prefix.addr, address),
 		 *router->trouble ? "Trouble: " : "", router->trouble,
 		 *router->trouble ? "\n" : "");
+	send_first(router->engine);
+}
+
+void engine_mail_group(struct engine *engine, int place, enum vrrp_state from, enum vrrp_state to)
+{
+	const struct conf_snapshot *snapshot = &engine->snapshot->conf;
+	const struct conf_group *group = &snapshot->conf->groups[place];
+	struct engine_mail *mail;
+	size_t at;
+
+	/* From INIT to MASTER: as above. */
+	if (!group->smtp_alert || !is_wanted(&snapshot->conf->mail, to) ||
+	    (from == VRRP_INIT && to == VRRP_MASTER))
+		return;
+	mail = append(engine, snapshot, group->name, to);
+	snprintf(mail->text, sizeof mail->text, "Group %s on %s: %s -> %s\nMembers:", group->name,
+		 snapshot->node, vrrp_fsm_state_name(from), vrrp_fsm_state_name(to));
+	for (int i = 0; i < group->members_count; i++) {
+		at = strlen(mail->text);
+		snprintf(mail->text + at, sizeof mail->text - at, " %s",
+			 snapshot->conf->vrrps[group->members[i]].name);
+	}
+	at = strlen(mail->text);
+	snprintf(mail->text + at, sizeof mail->text - at, "\n");
 	send_first(engine);
 }

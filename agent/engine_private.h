@@ -488,6 +488,7 @@ bool engine_trial_done(struct engine *engine, struct wire_reader *in, int fd);
 /* engine_mail.c */
 int engine_mail_init(struct engine *engine);
 void engine_mail_transition(struct engine_router *router, const struct vrrp_action *action);
+void engine_mail_group(struct engine *engine, int place, enum vrrp_state from, enum vrrp_state to);
 /* There is a prober again. */
 void engine_mail_connected(struct engine *engine);
 void engine_mail_done(struct engine *engine, bool good, const char *words);

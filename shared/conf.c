@@ -144,6 +144,7 @@ static void read_top(const struct conf_scope *top, struct conf *conf)
 					    "smtp_connect_timeout",
 					    "smtp_alert",
 					    "no_email_faults",
+					    "script_user",
 					    "vrrp_startup_delay",
 					    "vrrp_version",
 					    "vrrp_mcast_group4",
@@ -188,9 +189,9 @@ static void read_top(const struct conf_scope *top, struct conf *conf)
 			   conf_say("err, warning, notice, info and debug are possible"));
 	free(text);
 	read_nodes(top, conf, link_port);
+	conf_read_defaults(top, conf);
 	conf_read_checks(top, conf);
 	conf_read_mail(top, conf);
-	conf_read_defaults(top, conf);
 	conf_read_vrrps(top, conf);
 	conf_read_groups(top, conf);
 	conf_mail_rules(top, conf);
@@ -322,6 +323,7 @@ struct conf *conf_free(struct conf *conf)
 		conf_group_release(&conf->groups[i]);
 	free(conf->groups);
 	conf_mail_release(&conf->mail);
+	conf_defaults_release(&conf->defaults);
 	free(conf->checks);
 	free(conf->vrrps);
 	free(conf->mirrors);

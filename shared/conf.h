@@ -224,6 +224,7 @@ struct conf_vrrp_defaults {
 	int down_adverts;
 	struct conf_garp garp;
 	struct ip_addr group_v4, group_v6;
+	char *script_user; /* of scripts and hooks; NULL: root */
 };
 
 /* Virtual routers that move together. Its members' tracks are its own and all of theirs. */
@@ -235,6 +236,7 @@ struct conf_group {
 	int tracks_count;
 	struct conf_command hooks[CONF_HOOKS];
 	uint64_t notify_timeout_us;
+	bool smtp_alert; /* a mail at each change of its state */
 	int line;
 };
 

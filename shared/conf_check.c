@@ -280,6 +280,8 @@ void conf_read_checks(const struct conf_scope *top, struct conf *conf)
 		conf_read_int(&scope, "weight", -253, 253, &check->weight);
 		conf_read_bool(&scope, "reverse", &check->reverse);
 		conf_read_bool(&scope, "init_fail", &check->init_fail);
+		if (check->script.argv && conf->defaults.script_user)
+			check->script.user = conf_copy(scope.reader, conf->defaults.script_user);
 		conf_read_user(&scope, "user", &check->script.user);
 		read_restart(&scope, check);
 	}

@@ -3,6 +3,8 @@
  * conf_defaults: what holds for all virtual routers, under the names that keepalived's global_defs
  * have for it; and what an instance may say otherwise.
  */
+#include <stdlib.h>
+
 #include "shared/conf_private.h"
 
 #define SECOND_US 1000000u
@@ -75,6 +77,11 @@ void conf_read_down_adverts(const struct conf_scope *scope, const char *name, in
 			     conf_say("write 2 or more"));
 }
 
+void conf_defaults_release(struct conf_vrrp_defaults *defaults)
+{
+	free(defaults->script_user);
+}
+
 void conf_read_defaults(const struct conf_scope *top, struct conf *conf)
 {
 	struct conf_vrrp_defaults *defaults = &conf->defaults;
@@ -93,6 +100,7 @@ void conf_read_defaults(const struct conf_scope *top, struct conf *conf)
 		.group_v6 = {.family = IP_V6, .bytes = {0xff, 0x02, [15] = 0x12}},
 	};
 	conf_read_int(top, "vrrp_version", 2, 3, &defaults->version);
+	conf_read_user(top, "script_user", &defaults->script_user);
 	conf_read_group(top, "vrrp_mcast_group4", IP_V4, &defaults->group_v4);
 	conf_read_group(top, "vrrp_mcast_group6", IP_V6, &defaults->group_v6);
 	conf_read_down_adverts(top, "vrrp_down_timer_adverts", &defaults->down_adverts);

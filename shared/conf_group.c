@@ -12,7 +12,7 @@
 static const char *const known[] = {
 	"name",		  "members",	  "track",	 "notify_master",
 	"notify_backup",  "notify_fault", "notify_stop", "notify",
-	"notify_timeout", "notify_user",  NULL,
+	"notify_timeout", "notify_user",  "smtp_alert",	 NULL,
 };
 
 static const struct conf_hint hints[] = {
@@ -169,7 +169,8 @@ void conf_read_groups(const struct conf_scope *top, struct conf *conf)
 		conf->groups_count++;
 		conf_read_tracks(&scope, conf, group->tracks, &group->tracks_count);
 		read_members(&scope, conf, group);
-		conf_read_hooks(&scope, group->hooks, &group->notify_timeout_us);
+		conf_read_alert(&scope, conf, &group->smtp_alert);
+		conf_read_hooks(&scope, conf, group->hooks, &group->notify_timeout_us);
 		join(&scope, conf, group);
 	}
 }

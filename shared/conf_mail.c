@@ -107,12 +107,24 @@ void conf_read_mail(const struct conf_scope *top, struct conf *conf)
 					      "]; or remove it"));
 }
 
+void conf_read_alert(const struct conf_scope *scope, const struct conf *conf, bool *ret_alert)
+{
+	*ret_alert = conf->mail.alert;
+	if (conf_read_bool(scope, "smtp_alert", ret_alert) && *ret_alert &&
+	    conf->mail.to_count == 0)
+		conf_warning(scope, "smtp_alert", conf_say("there is nobody to write to"),
+			     conf_say("add notification_email = [ \"admin@example.org\" "
+				      "]; at the top level"));
+}
+
 void conf_mail_rules(const struct conf_scope *top, const struct conf *conf)
 {
 	bool any = false;
 
 	for (int i = 0; i < conf->vrrps_count; i++)
 		any |= conf->vrrps[i].smtp_alert;
+	for (int i = 0; i < conf->groups_count; i++)
+		any |= conf->groups[i].smtp_alert;
 	if (conf_get(top, "notification_email") && !any)
 		conf_warning(top, "notification_email",
 			     conf_say("nobody is ever written to, as no instance has smtp_alert"),

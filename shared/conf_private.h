@@ -121,8 +121,8 @@ char *conf_list_names(const char *const *names);
 void conf_read_checks(const struct conf_scope *top, struct conf *conf);
 void conf_read_tracks(const struct conf_scope *scope, const struct conf *conf,
 		      struct conf_track *tracks, int *ret_count);
-void conf_read_hooks(const struct conf_scope *scope, struct conf_command hooks[CONF_HOOKS],
-		     uint64_t *ret_timeout_us);
+void conf_read_hooks(const struct conf_scope *scope, const struct conf *conf,
+		     struct conf_command hooks[CONF_HOOKS], uint64_t *ret_timeout_us);
 /* Once the vrrp entries are known: gives the members of each group all of its tracks. */
 void conf_read_groups(const struct conf_scope *top, struct conf *conf);
 void conf_group_release(struct conf_group *group);
@@ -141,6 +141,7 @@ void conf_read_routes(const struct conf_scope *scope, const struct conf *conf,
 void conf_route_release(struct conf_route *route);
 void conf_vip_release(struct conf_vip *vip);
 /* Before the vrrp entries: what holds for all of them. */
+void conf_defaults_release(struct conf_vrrp_defaults *defaults);
 void conf_read_defaults(const struct conf_scope *top, struct conf *conf);
 /* The garp settings of an instance. */
 /* Leaves *ret_addr as it was if the setting is absent or wrong. */
@@ -152,6 +153,8 @@ void conf_read_garp(const struct conf_scope *scope, struct conf_garp *garp);
 void conf_read_mail(const struct conf_scope *top, struct conf *conf);
 void conf_mail_rules(const struct conf_scope *top, const struct conf *conf);
 void conf_mail_release(struct conf_mail *mail);
+/* Of an instance or a group; *ret_alert is what the top level says. */
+void conf_read_alert(const struct conf_scope *scope, const struct conf *conf, bool *ret_alert);
 bool conf_host_port_is_good(const char *text, bool port_wanted);
 void conf_read_vrrps(const struct conf_scope *top, struct conf *conf);
 void conf_read_mirrors(const struct conf_scope *top, struct conf *conf);

@@ -368,8 +368,8 @@ void conf_read_tracks(const struct conf_scope *scope, const struct conf *conf,
 	}
 }
 
-void conf_read_hooks(const struct conf_scope *scope, struct conf_command hooks[CONF_HOOKS],
-		     uint64_t *ret_timeout_us)
+void conf_read_hooks(const struct conf_scope *scope, const struct conf *conf,
+		     struct conf_command hooks[CONF_HOOKS], uint64_t *ret_timeout_us)
 {
 	static const char *const names[CONF_HOOKS] = {
 		[CONF_HOOK_MASTER] = "notify_master", [CONF_HOOK_BACKUP] = "notify_backup",
@@ -379,6 +379,8 @@ void conf_read_hooks(const struct conf_scope *scope, struct conf_command hooks[C
 	char *user = NULL;
 	bool any = false;
 
+	if (conf->defaults.script_user)
+		user = conf_copy(scope->reader, conf->defaults.script_user);
 	conf_read_user(scope, "notify_user", &user);
 	for (int i = 0; i < CONF_HOOKS; i++) {
 		any |= conf_get(scope, names[i]) != NULL;
@@ -438,12 +440,7 @@ void conf_read_vrrps(const struct conf_scope *top, struct conf *conf)
 		read_advert_int(&scope, vrrp);
 		conf_read_down_adverts(&scope, "down_timer_adverts", &vrrp->down_adverts);
 		conf_read_bool(&scope, "nopreempt", &vrrp->nopreempt);
-		vrrp->smtp_alert = conf->mail.alert;
-		if (conf_read_bool(&scope, "smtp_alert", &vrrp->smtp_alert) && vrrp->smtp_alert &&
-		    conf->mail.to_count == 0)
-			conf_warning(&scope, "smtp_alert", conf_say("there is nobody to write to"),
-				     conf_say("add notification_email = [ \"admin@example.org\" "
-					      "]; at the top level"));
+		conf_read_alert(&scope, conf, &vrrp->smtp_alert);
 		conf_read_duration(&scope, "preempt_delay", 0, 1000ull * SECOND_US,
 				   &vrrp->preempt_delay_us);
 		conf_read_duration(&scope, "stop_wait", 0, 60ull * SECOND_US, &vrrp->stop_wait_us);
@@ -455,6 +452,6 @@ void conf_read_vrrps(const struct conf_scope *top, struct conf *conf)
 		conf_read_routes(&scope, conf, vrrp);
 		conf_read_peers(&scope, conf, vrrp);
 		conf_read_garp(&scope, &vrrp->garp);
-		conf_read_hooks(&scope, vrrp->hooks, &vrrp->notify_timeout_us);
+		conf_read_hooks(&scope, conf, vrrp->hooks, &vrrp->notify_timeout_us);
 	}
 }

@@ -327,3 +327,33 @@ def a_change_of_state_is_told_by_mail_and_a_dead_server_holds_nothing_up():
         wait_for("all of it arrives, in order", lambda: [
             re.search(r"VI_1 is (\w+)", m["text"]).group(1) for m in mails()[2:]][-3:] ==
             ["FAULT", "BACKUP", "MASTER"], timeout=60)
+
+
+@test()
+def a_group_tells_by_mail_that_all_of_it_moved():
+    with Lab(nodes=("web1",)) as lab:
+        web1, = lab.nodes
+        mails = (lambda: [json.loads(line) for line in
+                          read(web1.path("/var/tmp/mails")).splitlines()])
+        write(web1.path("/var/tmp/keeper.py"), KEEPER)
+        write(web1.path("/etc/tandem/notify.sh"),
+              '#!/bin/sh\necho "$3 by $(id -un)" >> /etc/tandem/told\n', 0o755)
+        write(web1.path("/etc/tandem/told"), "", 0o666)
+        server = web1.start("smtp", "/usr/bin/python3", "/var/tmp/keeper.py", "/var/tmp/mails")
+        wait_for("the server listens", lambda: "ready" in server.text())
+        routers = [router(name, vrid, vip, {"web1": 100}, advert_int=0.1)
+                   for name, vrid, vip in (("VI_1", 51, VIP), ("VI_2", 52, "198.51.100.201"))]
+        web1.configure(tandem_conf(lab, routers, extra=(
+            'notification_email = [ "admin@example.org" ];\nsmtp_server = "127.0.0.1:2525";\n'
+            'script_user = "nobody";\n'), mirrors=(
+                'groups = ( { name = "both"; members = [ "VI_1", "VI_2" ]; smtp_alert = true;\n'
+                '  notify = "/etc/tandem/notify.sh"; } );\n')))
+        web1.start_agent()
+        wait_for("two mails", lambda: len(mails()) == 2, timeout=30)
+        for mail, state in zip(mails(), ("BACKUP", "MASTER")):
+            check(f"Subject: [edge/web1] both is {state}" in mail["text"] and
+                  f"-> {state}" in mail["text"] and "Members: VI_1 VI_2" in mail["text"],
+                  f"the mail of {state}: {mail}")
+        wait_for("its script runs as script_user", lambda: read(
+            web1.path("/etc/tandem/told")).splitlines() == ["BACKUP by nobody",
+                                                            "MASTER by nobody"])

@@ -127,6 +127,64 @@ static void version_and_patience_may_stand_at_the_top(void **state)
 	conf_free(c);
 }
 
+static void one_account_may_run_all_scripts_and_hooks(void **state)
+{
+	struct conf *c = parse_good(
+		HEAD
+		"script_user = \"watch\";\n"
+		"checks = ( { name = \"a\"; script = \"/bin/a\"; },\n"
+		"  { name = \"b\"; script = \"/bin/b\"; user = \"other\"; restart = \"/bin/r\"; "
+		"} );\n" VRRP(
+			"track = [ \"a\", \"b\" ]; notify = \"/bin/n\";") "groups = ( { name = "
+									  "\"g\"; members = [ "
+									  "\"VI_1\" ];\n"
+									  "  notify_master = "
+									  "\"/bin/g\"; notify_user "
+									  "= \"root\"; } );\n",
+		NULL);
+
+	(void)state;
+	assert_string_equal(c->checks[0].script.user, "watch");
+	assert_string_equal(c->checks[1].script.user, "other");
+	assert_null(c->checks[1].restart.user);
+	assert_string_equal(c->vrrps[0].hooks[CONF_HOOK_ANY].user, "watch");
+	assert_string_equal(c->groups[0].hooks[CONF_HOOK_MASTER].user, "root");
+	conf_free(c);
+	expect_said(HEAD "script_user = \"a b\";\n" VRRP(""),
+		    "f:4: script_user: \"a b\" is not the name of an account; write one user name; "
+		    "its groups come with it\n");
+}
+
+static void a_group_alerts_as_the_top_level_says_unless_it_differs(void **state)
+{
+#define GROUP(more) "groups = ( { name = \"g\"; members = [ \"VI_1\", \"VI_2\" ]; " more " } );\n"
+#define TWO                                                                                        \
+	"vrrp = ( { name = \"VI_1\"; interface = \"eth0\"; virtual_router_id = 51;\n"              \
+	"  priority = { web1 = 100; web2 = 90; }; virtual_ipaddress = [ \"198.51.100.200/24\" ]; " \
+	"},\n"                                                                                     \
+	"  { name = \"VI_2\"; interface = \"eth0\"; virtual_router_id = 52;\n"                     \
+	"  priority = { web1 = 100; web2 = 90; }; virtual_ipaddress = [ \"198.51.100.201/24\" ]; " \
+	"} );\n"
+#define TO "notification_email = [ \"root\" ];\n"
+	struct conf *c;
+
+	(void)state;
+	c = parse_good(HEAD TWO GROUP(""), NULL);
+	assert_false(c->groups[0].smtp_alert);
+	conf_free(c);
+	c = parse_good(HEAD TO "smtp_alert = true;\n" TWO GROUP(""), NULL);
+	assert_true(c->groups[0].smtp_alert);
+	conf_free(c);
+	c = parse_good(HEAD TO "smtp_alert = true;\n" TWO GROUP("smtp_alert = false;"), NULL);
+	assert_false(c->groups[0].smtp_alert);
+	conf_free(c);
+	/* Somebody is written to: nothing to be warned of. */
+	expect_said(HEAD TO TWO GROUP("smtp_alert = true;"), "");
+	expect_said(HEAD TWO GROUP("smtp_alert = true;"),
+		    "f:8: warning: groups.g.smtp_alert: there is nobody to write to; add "
+		    "notification_email = [ \"admin@example.org\" ]; at the top level\n");
+}
+
 /* ---- peers ---- */
 
 static void peers_may_stand_outside_the_list_of_nodes(void **state)
@@ -419,6 +477,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(three_adverts_may_be_missing_unless_the_file_says_otherwise),
+		cmocka_unit_test(one_account_may_run_all_scripts_and_hooks),
+		cmocka_unit_test(a_group_alerts_as_the_top_level_says_unless_it_differs),
 		cmocka_unit_test(the_multicast_group_is_the_rfcs_unless_another_is_named),
 		cmocka_unit_test(peers_may_stand_outside_the_list_of_nodes),
 		cmocka_unit_test(wrong_peers_are_told_what_would_be_right),

@@ -75,6 +75,7 @@ static void every_setting_that_is_accepted_is_described(void **state)
 	described += expect_described(page, "nodes = ( { " UNKNOWN " } );");
 	described += expect_described(page, "checks = ( { " UNKNOWN " } );");
 	described += expect_described(page, "vrrp = ( { " UNKNOWN " } );");
+	described += expect_described(page, "groups = ( { " UNKNOWN " } );");
 	described += expect_described(page, "mirrors = ( { " UNKNOWN " } );");
 	assert_true(described >= 50);
 	free(page);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The manual pages: clean, and complete. What settings there are is asked of the parser itself, so
- * that a setting without a paragraph cannot be added. Run from the root of the tree.
+ * The manual pages, and the table for users of keepalived: clean, and complete. What settings there
+ * are is asked of the parser itself, so that a setting without a paragraph cannot be added. Run
+ * from the root of the tree.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -82,6 +83,120 @@ static void every_setting_that_is_accepted_is_described(void **state)
 	printf("figure: %d settings, each described\n", described);
 }
 
+/* ---- docs/KEEPALIVED.md ---- */
+
+/* Groups of settings, as the table calls them, and a text that has the parser list what it knows.
+ */
+static const struct {
+	const char *prefix, *text;
+} groups_of_settings[] = {
+	{"", UNKNOWN},
+	{"nodes.", "nodes = ( { " UNKNOWN " } );"},
+	{"checks.", "checks = ( { " UNKNOWN " } );"},
+	{"vrrp.", "vrrp = ( { " UNKNOWN " } );"},
+	{"vrrp.virtual_ipaddress.", "vrrp = ( { virtual_ipaddress = ( { " UNKNOWN " } ); } );"},
+	{"vrrp.virtual_routes.", "vrrp = ( { virtual_routes = ( { " UNKNOWN " } ); } );"},
+	{"vrrp.unicast_peer.", "vrrp = ( { unicast_peer = ( { " UNKNOWN " } ); } );"},
+	{"vrrp.track.", "vrrp = ( { track = ( { " UNKNOWN " } ); } );"},
+	{"groups.", "groups = ( { " UNKNOWN " } );"},
+	{"mirrors.", "mirrors = ( { " UNKNOWN " } );"},
+};
+
+/* "|name|name|..." with their prefixes. */
+static void list_settings(char *list, size_t room)
+{
+	for (size_t g = 0; g < sizeof groups_of_settings / sizeof *groups_of_settings; g++) {
+		const char *text = groups_of_settings[g].text;
+		struct conf_problems problems = {0};
+		struct conf *conf = NULL;
+		bool listed = false;
+
+		assert_int_equal(conf_parse(text, strlen(text), &problems, &conf), -EINVAL);
+		for (int i = 0; i < problems.count; i++) {
+			static const char intro[] = "known here: ";
+			char *cure = problems.items[i].cure;
+
+			if (strncmp(cure, intro, strlen(intro)) != 0)
+				continue;
+			listed = true;
+			for (char *name = strtok(cure + strlen(intro), ", "); name;
+			     name = strtok(NULL, ", "))
+				snprintf(list + strlen(list), room - strlen(list), "|%s%s|",
+					 groups_of_settings[g].prefix, name);
+		}
+		if (!listed)
+			fail_msg("the parser does not say what \"%s\" knows", text);
+		conf_problems_release(&problems);
+	}
+	assert_true(strlen(list) < room - 1);
+}
+
+/* Every `name` of the text from..end is a setting; how many there are. Of a note only those that
+ * look like one. */
+static int expect_settings(const char *list, const char *from, const char *end, bool note)
+{
+	int count = 0;
+
+	while ((from = memchr(from, '`', (size_t)(end - from)))) {
+		const char *name = ++from;
+		char wanted[128];
+
+		from = memchr(from, '`', (size_t)(end - from));
+		assert_non_null(from);
+		snprintf(wanted, sizeof wanted, "|%.*s|", (int)(from - name), name);
+		if (note && strncmp(name, "vrrp.", 5) != 0 && strncmp(name, "checks.", 7) != 0 &&
+		    strncmp(name, "groups.", 7) != 0) {
+			from++;
+			continue;
+		}
+		if (!strstr(list, wanted))
+			fail_msg("docs/KEEPALIVED.md names %.*s, which is no setting",
+				 (int)(from - name), name);
+		from++;
+		count++;
+	}
+	return count;
+}
+
+static void every_setting_in_the_table_for_users_of_keepalived_exists(void **state)
+{
+	FILE *file = fopen("docs/KEEPALIVED.md", "r");
+	static char list[16384];
+	char line[4096];
+	int keywords = 0, settings = 0, without = 0;
+
+	(void)state;
+	assert_non_null(file);
+	list_settings(list, sizeof list);
+	while (fgets(line, sizeof line, file)) {
+		char *second, *third, *end;
+		int named;
+
+		if (strncmp(line, "| `", 3) != 0)
+			continue;
+		second = strstr(line, " | ");
+		third = second ? strstr(second + 3, " | ") : NULL;
+		end = third ? strrchr(third + 2, '|') : NULL;
+		if (!end)
+			fail_msg("a row of docs/KEEPALIVED.md has not three columns: %s", line);
+		keywords++;
+		named = expect_settings(list, second + 3, third, false);
+		expect_settings(list, third, end, true);
+		settings += named;
+		if (named)
+			continue;
+		/* Then it says why there is none. */
+		assert_int_equal(strncmp(second + 3, "–", strlen("–")), 0);
+		if (end - third < 10)
+			fail_msg("docs/KEEPALIVED.md does not say why: %s", line);
+		without++;
+	}
+	fclose(file);
+	assert_true(keywords >= 100 && settings >= 80);
+	printf("figure: %d rows of keepalived's keywords: %d settings, %d rows that need none\n",
+	       keywords, settings, without);
+}
+
 /* What follows .Bd -literal below EXAMPLES is a file that works. */
 static void the_example_of_the_page_is_a_good_file(void **state)
 {
@@ -109,6 +224,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_pages_have_no_fault_that_mandoc_finds),
 		cmocka_unit_test(every_setting_that_is_accepted_is_described),
+		cmocka_unit_test(every_setting_in_the_table_for_users_of_keepalived_exists),
 		cmocka_unit_test(the_example_of_the_page_is_a_good_file),
 	};
 

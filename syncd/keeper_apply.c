@@ -163,7 +163,8 @@ static void on_loaded_back(struct mirror *m, enum load_outcome outcome, const ch
 		(void)store_acked_set(m->keeper->store, m->conf->name, keeper_self(m->keeper),
 				      m->job.before.id);
 	}
-	give_up(m, SESSION_FAILED, words, true);
+	/* Where what was live before does not load any more, it is not the content that is wrong. */
+	give_up(m, SESSION_FAILED, words, outcome != LOAD_FAILED);
 }
 
 static void go_back(struct mirror *m, const char *words)

@@ -212,6 +212,26 @@ def a_killed_keeper_or_link_comes_back_and_goes_on():
 
 
 @test()
+def what_does_not_load_where_nothing_loads_is_tried_again():
+    """web2's nginx cannot be reloaded for a while, whatever its configuration."""
+    mirrors = MIRROR.replace('"nginx -s reload"', '"/etc/tandem/reload"').replace('"15m"', '"3s"')
+    with Lab() as lab:
+        web1, web2 = lab.nodes
+        for node in lab.nodes:
+            write(node.path("/etc/tandem/reload"),
+                  "#!/bin/sh\n[ -e /run/no ] && exit 7\nexec nginx -s reload\n", 0o755)
+        generation = start_mirrors(lab, mirrors)
+        write(web2.path("/run/no"), "")
+        save(web1.path(SITE), vhost("site.test", "later"))
+        wait_for("web2 has gone back", lambda: web2.mirror()["state"] == "refused" and
+                 web2.mirror()["id"] == generation)
+        os.unlink(web2.path("/run/no"))
+        wait_for("web2 serves it", lambda: serves(web2, "later"), timeout=30)
+        wait_in_step(lab, generation)
+        check_same_trees(lab)
+
+
+@test()
 def a_crash_between_commit_and_proof_goes_back_if_nginx_does_not_load_it():
     """web2 ends after the commit and before nginx has been seen to have it; nginx never will."""
     mirrors = MIRROR.replace('"nginx -s reload"', '"/etc/tandem/reload"')

@@ -14,7 +14,7 @@
  */
 #include "tests/sim/vrrp_faults.h"
 
-/* Some 70 s of one core; with those of sim_group 100,000. A build with sanitizers is eight times
+/* Some 15 s of one core; with those of sim_group 100,000. A build with sanitizers is eight times
  * slower, and looks for something else. */
 #ifdef __SANITIZE_ADDRESS__
 #define SEEDS 10000

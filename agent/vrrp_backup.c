@@ -184,12 +184,15 @@ static void backup_timer(struct vrrp_fsm *fsm, struct vrrp_actions *out)
 }
 
 /* Another member of the group heard that this node gives up all of it. Like its priority 0 here,
- * unless it has been heard here since. */
+ * unless it has been heard here since: an advert that is still under way is overtaken by it too. */
 static void group_left(struct vrrp_fsm *fsm, int node)
 {
 	assert(node >= 0 && node < fsm->conf.nodes_count);
 	if (!fsm->conf.grouped || fsm->master != node)
 		return;
+	fsm->peers[node].priority = VRRP_PRIORITY_LEAVE;
+	fsm->peers[node].heard_us = fsm->now_us;
+	fsm->peers[node].last_word = false;
 	fsm->down_base_us = min_us(fsm->down_base_us, fsm->now_us);
 	fsm->master = -1;
 	fsm->master_left = true;

@@ -539,6 +539,13 @@ static void what_the_group_heard_of_the_master_counts_here_too(void **state)
 	group_left(0, T0 + 3000);
 	assert_true(fsm.master_left && fsm.master == -1 && !fsm.doubted);
 	expect_deadline(T0 + 3000 + 166 * SECOND / 256);
+	/* Its last advert was still under way (seed 18060 of sim_group). */
+	hear(0, 100, T0 + 3000 + VRRP_OVERTAKEN_US - 1);
+	assert_true(fsm.master_left && fsm.master == -1);
+	hear(0, 1, T0 + SECOND); /* and its last word */
+	assert_true(fsm.master_left && fsm.master == -1);
+	hear(0, 100, T0 + SECOND + 1);
+	assert_int_equal(fsm.master, 0);
 	/* Whatever the reason to wait was. */
 	start();
 	health_is(120, false, T0 + 500);

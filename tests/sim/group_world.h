@@ -30,10 +30,15 @@ struct message {
 	uint8_t priority;
 };
 
+/* What the node's file says of a router; a reload may change it. */
+enum member { MEMBER, ALONE, ABSENT };
+
 struct node {
 	struct vrrp_fsm routers[NETWORKS_MAX];
+	enum member members[NETWORKS_MAX];
 	struct group_fsm group;
-	bool running;
+	bool mixed; /* since a reload that may have brought together what did not belong together */
+	bool running, stopping;
 	bool up[NETWORKS_MAX]; /* its interfaces */
 	uint8_t base;
 	struct health_track checks[CHECKS_MAX]; /* every member tracks all of them */
@@ -45,7 +50,7 @@ struct node {
 	uint64_t quiet_until_us; /* its start-up delay, whoever runs the engine */
 	/* Between two engines. */
 	uint64_t restart_us;
-	bool resumes; /* the addresses are still there */
+	bool resumes[NETWORKS_MAX]; /* the addresses are still there */
 	bool handed_over[NETWORKS_MAX];
 	uint64_t last_advert_us[NETWORKS_MAX];
 	struct message inbox[MESSAGES_MAX];
@@ -167,55 +172,72 @@ static inline void die(int index)
 	node->inbox_count = 0;
 	node->restart_us = node->report_us = NEVER;
 	node->quiet_until_us = 0;
-	node->resumes = false;
+	memset(node->resumes, 0, sizeof(node->resumes));
 	memset(node->handed_over, 0, sizeof(node->handed_over));
+}
+
+/* Steps those that are asked for something; returns whether anybody was. */
+static inline bool judge_once(int index)
+{
+	struct node *node = &world.nodes[index];
+	struct group_member members[NETWORKS_MAX];
+	int networks[NETWORKS_MAX], count = 0;
+	bool told = false;
+
+	for (int i = 0; i < world.networks_count; i++) {
+		if (node->members[i] != MEMBER)
+			continue;
+		members[count].fsm = &node->routers[i];
+		networks[count++] = i;
+	}
+	if (count)
+		group_fsm_judge(&node->group, members, count);
+	for (int i = 0; i < count; i++) {
+		struct vrrp_event ev = {.type = VRRP_EV_GROUP_TAKE};
+
+		switch (members[i].todo) {
+		case GROUP_DO_NOTHING:
+			continue;
+		case GROUP_DO_TAKE:
+			break;
+		case GROUP_DO_YIELD:
+			ev.type = VRRP_EV_GROUP_YIELD;
+			ev.u.yield.handed_over = members[i].handed_over;
+			break;
+		case GROUP_DO_HAND_OVER:
+			ev.type = VRRP_EV_HANDOVER;
+			break;
+		case GROUP_DO_LEFT:
+			ev.type = VRRP_EV_GROUP_LEFT;
+			ev.u.left.node = members[i].left_node;
+			break;
+		}
+		told = true;
+		step(index, networks[i], ev);
+	}
+	return told;
 }
 
 static inline void judge(int index)
 {
 	struct node *node = &world.nodes[index];
-	struct group_member members[NETWORKS_MAX];
-	bool again = true, master = false, without = false, stopped = true;
+	bool master = false, without = false, stopped = true;
 
-	for (int round = 0; again; round++) {
+	for (int round = 0; judge_once(index); round++)
 		if (round > 16)
 			fail("A27", "a group that does not come to rest");
-		again = false;
-		for (int i = 0; i < world.networks_count; i++)
-			members[i].fsm = &node->routers[i];
-		group_fsm_judge(&node->group, members, world.networks_count);
-		for (int i = 0; i < world.networks_count; i++) {
-			struct vrrp_event ev = {.type = VRRP_EV_GROUP_TAKE};
-
-			switch (members[i].todo) {
-			case GROUP_DO_NOTHING:
-				continue;
-			case GROUP_DO_TAKE:
-				break;
-			case GROUP_DO_YIELD:
-				ev.type = VRRP_EV_GROUP_YIELD;
-				ev.u.yield.handed_over = members[i].handed_over;
-				break;
-			case GROUP_DO_HAND_OVER:
-				ev.type = VRRP_EV_HANDOVER;
-				break;
-			case GROUP_DO_LEFT:
-				ev.type = VRRP_EV_GROUP_LEFT;
-				ev.u.left.node = members[i].left_node;
-				break;
-			}
-			again = true;
-			step(index, i, ev);
-		}
-	}
 	for (int i = 0; i < world.networks_count; i++) {
 		const enum vrrp_state state = node->routers[i].state;
 
+		stopped &= state == VRRP_INIT;
+		if (node->members[i] != MEMBER)
+			continue;
 		master |= state == VRRP_MASTER;
 		without |= state == VRRP_BACKUP || state == VRRP_FAULT;
-		stopped &= state == VRRP_INIT;
 	}
-	if (node->running && master && without)
+	if (!master || !without)
+		node->mixed = false;
+	else if (node->running && !node->mixed)
 		fail("A27", "holds a part of the group");
 	if (node->running && stopped)
 		die(index);
@@ -228,15 +250,23 @@ static inline void all_members(int index, struct vrrp_event ev)
 	judge(index);
 }
 
-/* An interface that is down takes the others with it: that is the shell's part. */
-static inline void links(int index)
+/* An interface that is down takes the others of the group with it: that is the shell's part. */
+static inline struct vrrp_event link_of(const struct node *node, int network)
 {
 	struct vrrp_event ev = {.type = VRRP_EV_LINK};
 
-	ev.u.link.up = true;
+	ev.u.link.up = node->up[network];
 	for (int i = 0; i < world.networks_count; i++)
-		ev.u.link.up &= world.nodes[index].up[i];
-	all_members(index, ev);
+		if (node->members[network] == MEMBER && node->members[i] == MEMBER)
+			ev.u.link.up &= node->up[i];
+	return ev;
+}
+
+static inline void links(int index)
+{
+	for (int i = 0; i < world.networks_count; i++)
+		step(index, i, link_of(&world.nodes[index], i));
+	judge(index);
 }
 
 static inline struct vrrp_event rank_of(const struct node *node)
@@ -279,64 +309,117 @@ static inline struct vrrp_event maintenance_of(const struct node *node)
 	return ev;
 }
 
+static inline struct vrrp_conf conf_of(int index, int network)
+{
+	struct vrrp_conf conf = world.conf;
+
+	conf.self = index;
+	conf.advert_int_us = world.intervals_us[network];
+	conf.grouped = world.nodes[index].members[network] == MEMBER;
+	if (!conf.grouped)
+		conf.group_skew_us = 0;
+	/* Each network knows the nodes by addresses of its own. */
+	for (int i = 0; i < world.nodes_count; i++)
+		conf.nodes[i].address.bytes[2] = (uint8_t)network;
+	return conf;
+}
+
 /* As the shell does: what holds for it first, then START, or RESUME after an engine that died. */
+static inline void start_router(int index, int network)
+{
+	struct node *node = &world.nodes[index];
+	const bool resumes = node->resumes[network];
+	struct vrrp_event ev = {.type = resumes ? VRRP_EV_RESUME : VRRP_EV_START};
+
+	step(index, network, link_of(node, network));
+	step(index, network, rank_of(node));
+	if (node->maintenance)
+		step(index, network, maintenance_of(node));
+	if (node->handed_over[network])
+		step(index, network, (struct vrrp_event){.type = VRRP_EV_HANDOVER});
+	if (!resumes) {
+		ev.u.start.quiet_until_us = node->quiet_until_us;
+	} else {
+		ev.u.resume.last_advert_us = node->last_advert_us[network];
+		ev.u.resume.priority = node->rank.priority;
+	}
+	step(index, network, ev);
+	node->resumes[network] = node->handed_over[network] = false;
+}
+
 static inline void start(int index)
 {
 	struct node *node = &world.nodes[index];
-	struct vrrp_conf conf = world.conf;
-	struct vrrp_event link = {.type = VRRP_EV_LINK};
 
-	tell(index, 0, node->resumes ? "! goes on" : "! starts");
-	conf.self = index;
+	tell(index, 0, "! starts");
 	node->paused_until_us = 0;
-	if (node->restart_us == NEVER)
+	if (node->restart_us == NEVER) {
 		node->quiet_until_us = world.now_us + world.startup_delay_us;
-	node->restart_us = NEVER;
-	group_fsm_init(&node->group);
-	if (!node->resumes) {
-		node->inbox_count = 0;
 		node->report_us = world.now_us + below(2 * world.conf.undetermined_wait_us);
 		for (int i = 0; i < node->checks_count; i++)
 			node->checks[i].state = HEALTH_UNDETERMINED;
 		if (chance(60))
 			report(index);
+		node->inbox_count = 0;
 	}
+	node->restart_us = NEVER;
 	node->rank = health_fsm_rank(node->base, node->checks, node->checks_count);
-	link.u.link.up = true;
-	for (int i = 0; i < world.networks_count; i++)
-		link.u.link.up &= node->up[i];
+	group_fsm_init(&node->group);
 	for (int i = 0; i < world.networks_count; i++) {
-		/* Each network knows the nodes by addresses of its own. */
-		for (int j = 0; j < world.nodes_count; j++)
-			conf.nodes[j].address.bytes[2] = (uint8_t)i;
-		conf.advert_int_us = world.intervals_us[i];
+		const struct vrrp_conf conf = conf_of(index, i);
+
 		vrrp_fsm_init(&node->routers[i], &conf);
 	}
 	node->running = true;
-	for (int i = 0; i < world.networks_count; i++) {
-		struct vrrp_event ev = {.type = node->resumes ? VRRP_EV_RESUME : VRRP_EV_START};
-
-		step(index, i, link);
-		step(index, i, rank_of(node));
-		if (node->maintenance)
-			step(index, i, maintenance_of(node));
-		if (node->handed_over[i])
-			step(index, i, (struct vrrp_event){.type = VRRP_EV_HANDOVER});
-		if (!node->resumes) {
-			ev.u.start.quiet_until_us = node->quiet_until_us;
-		} else {
-			ev.u.resume.last_advert_us = node->last_advert_us[i];
-			ev.u.resume.priority = node->rank.priority;
-		}
-		step(index, i, ev);
-	}
-	node->resumes = false;
+	node->stopping = false;
+	for (int i = 0; i < world.networks_count; i++)
+		if (node->members[i] != ABSENT)
+			start_router(index, i);
 	judge(index);
+}
+
+/* Another file: a router belongs to the group, or to itself, or to nobody. */
+static inline void reload(int index, int network, enum member to)
+{
+	struct node *node = &world.nodes[index];
+	struct vrrp_fsm *fsm = &node->routers[network];
+	const enum member from = node->members[network];
+	struct vrrp_event ev = {.type = VRRP_EV_CONF};
+	struct vrrp_conf conf;
+
+	if (from == to ||
+	    (node->running && (node->stopping || (from == ABSENT && fsm->state != VRRP_INIT))))
+		return;
+	tell(index, network, to == MEMBER ? "! a member" : to == ALONE ? "! alone" : "! absent");
+	node->members[network] = to;
+	node->mixed = true;
+	if (!node->running)
+		return;
+	conf = conf_of(index, network);
+	ev.u.conf.conf = &conf;
+	if (to == ABSENT) {
+		step(index, network, (struct vrrp_event){.type = VRRP_EV_STOP});
+	} else if (from == ABSENT) {
+		vrrp_fsm_init(fsm, &conf);
+		start_router(index, network);
+	} else {
+		step(index, network, ev);
+	}
+	if (to == MEMBER) {
+		/* Of a handover some members may know and others not: whoever makes another group
+		 * says anew who is to have it. */
+		struct vrrp_event lift = {.type = VRRP_EV_HANDOVER};
+
+		lift.u.handover.lift = true;
+		all_members(index, lift);
+	}
+	links(index);
 }
 
 static inline void stop(int index)
 {
 	tell(index, 0, "! stops");
+	world.nodes[index].stopping = true;
 	all_members(index, (struct vrrp_event){.type = VRRP_EV_STOP});
 }
 
@@ -345,21 +428,26 @@ static inline void stop(int index)
 static inline void kill_engine(int index)
 {
 	struct node *node = &world.nodes[index];
+	bool whole = true;
 
 	tell(index, 0, "! engine dies");
 	node->running = false;
 	node->restart_us = world.now_us + below(2 * world.intervals_us[0]);
-	node->resumes = true;
 	for (int i = 0; i < world.networks_count; i++) {
 		const struct vrrp_fsm *fsm = &node->routers[i];
 
 		node->handed_over[i] = fsm->handed_over;
-		node->resumes = node->resumes && fsm->state == VRRP_MASTER &&
-				world.now_us - node->last_advert_us[i] < 2 * world.intervals_us[i];
+		node->resumes[i] =
+			fsm->state == VRRP_MASTER && node->members[i] != ABSENT &&
+			world.now_us - node->last_advert_us[i] < 2 * world.intervals_us[i];
+		whole = whole &&
+			(node->members[i] != MEMBER || node->resumes[i] || !vrrp_fsm_holds(fsm));
 	}
-	for (int i = 0; i < world.networks_count && !node->resumes; i++)
-		if (vrrp_fsm_holds(&node->routers[i]) && node->up[i])
+	for (int i = 0; i < world.networks_count; i++) {
+		node->resumes[i] = node->resumes[i] && (whole || node->members[i] != MEMBER);
+		if (!node->resumes[i] && vrrp_fsm_holds(&node->routers[i]) && node->up[i])
 			post(index, i, false, VRRP_PRIORITY_LEAVE);
+	}
 }
 
 /* ---- time ---- */
@@ -440,7 +528,7 @@ static inline void watch(void)
 		for (int j = 0; j < world.nodes_count; j++) {
 			const struct node *node = &world.nodes[j];
 
-			held |= node->resumes ||
+			held |= node->resumes[i] ||
 				(node->running && vrrp_fsm_holds(&node->routers[i]));
 		}
 		world.gap |= !held;

@@ -4,11 +4,11 @@
  *
  * Each seed names one history: 2 to 4 nodes, 2 or 3 networks, and a run of faults: adverts lost in
  * one network, one-way cuts, interfaces that go down, crashes, engines that die, restarts,
- * processes that hang, weighted checks that flap, orderly stops, handovers, maintenance. After
- * every event each node holds the whole group or nothing (A27 of docs/INVARIANTS.md; A28 for every
- * step). Then the networks heal: one node must hold all of the group, nobody takes over again
- * without a reason, nobody misses an address when the holder leaves in order, and if it dies
- * another one has all of it in time.
+ * processes that hang, weighted checks that flap, orderly stops, handovers, maintenance, reloads
+ * that make another group. After every event each node holds the whole group or nothing (A27 of
+ * docs/INVARIANTS.md; A28 for every step). Then the networks heal: one node must hold all of the
+ * group, nobody takes over again without a reason, nobody misses an address when the holder leaves
+ * in order, and if it dies another one has all of it in time.
  *
  * usage: sim_group [--seeds N] [--seed S] [--trace]
  */
@@ -36,7 +36,7 @@ static void fault(void)
 	struct node *node = &world.nodes[index];
 	const bool awake = node->running && world.now_us >= node->paused_until_us;
 
-	switch (below(12)) {
+	switch (below(14)) {
 	case 0:
 		if (node->running)
 			die(index);
@@ -108,6 +108,11 @@ static void fault(void)
 		tell(index, 0, node->maintenance ? "! maintenance" : "! no maintenance");
 		if (node->running)
 			all_members(index, maintenance_of(node));
+		break;
+	case 12:
+	case 13: /* one of them remains, or it would be no node of these */
+		if ((awake || !node->running) && network > 0)
+			reload(index, network, (enum member)below(3));
 		break;
 	}
 }
@@ -240,8 +245,10 @@ static void schedule(uint64_t seed)
 	for (int i = 0; i < world.nodes_count; i++) {
 		struct node *node = &world.nodes[i];
 
-		for (int j = 0; j < world.networks_count; j++)
+		for (int j = 0; j < world.networks_count; j++) {
 			node->up[j] = true;
+			reload(i, j, MEMBER);
+		}
 		if (node->running)
 			links(i);
 		else if (chance(70) || i == world.nodes_count - 1)

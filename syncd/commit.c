@@ -183,7 +183,8 @@ static int take_step(struct run *run, struct commit_place *place, enum journal_d
 				&was_edited);
 		break;
 	case JOURNAL_RETURN:
-		rc = judge_move(run, place, commit_return(place, run->fault), &was_edited);
+		rc = judge_move(run, place, commit_return(place, JOURNAL_NEW, run->fault),
+				&was_edited);
 		break;
 	case JOURNAL_STEPS:
 		assert(!"no such step");

@@ -425,32 +425,38 @@ static bool is_same(const struct identity *a, const struct identity *b)
 }
 
 /* An exchange has brought out an edit. It goes live again, and whatever comes out then, unless it
- * is the very thing that had been put there, is a later edit still: it goes live in turn. */
-static int settle_exchange(struct commit_place *place, struct fault *fault)
+ * is the very thing that had been put there, is a later edit still: it goes live in turn. What had
+ * been put there is known from before the exchange and never asked of the live path afterwards: who
+ * answers there may be that later edit, which would be taken away for the earlier one. */
+static int settle_exchange(struct commit_place *place, enum journal_sight put_there,
+			   struct fault *fault)
 {
-	struct identity put = {0}, out = {0};
-	for (int i = 0; i < EXCHANGES_MAX; i++) {
-		int rc = identify(place->live_fd, place->live_name, &put);
-		if (rc == -ENOENT) /* the later edit is a removal; ours, in the stage, is rescued */
-			return COMMIT_MOVED_EDIT;
-		if (rc == 0)
-			rc = exchange(place);
-		if (rc == -ENOENT)
+	struct identity put = {0}, next = {0}, out = {0};
+	enum journal_sight live;
+	int rc = identify(place->live_fd, place->live_name, &put);
+	if (rc == 0)
+		rc = commit_look_live(place, JOURNAL_FORWARD, &live);
+	/* Saved, or removed, once more already: that is live, and ours, in the stage, is rescued.
+	 */
+	if (rc == -ENOENT || (rc == 0 && live != put_there))
+		return COMMIT_MOVED_EDIT;
+	for (int i = 0; rc == 0 && i < EXCHANGES_MAX; i++) {
+		rc = identify(place->kept_fd, place->kept_name, &next);
+		if (rc == 0 && (rc = exchange(place)) == -ENOENT)
 			return COMMIT_MOVED_EDIT;
 		if (rc == 0)
 			rc = identify(place->kept_fd, place->kept_name, &out);
-		if (rc < 0)
-			return failed(fault, rc, place, "exchange");
-		if (is_same(&put, &out))
+		if (rc == 0 && is_same(&put, &out))
 			return COMMIT_MOVED_EDIT;
+		put = next;
 	}
-	return failed(fault, -EBUSY, place, "exchange");
+	return failed(fault, rc < 0 ? rc : -EBUSY, place, "exchange");
 }
 
-int commit_return(struct commit_place *place, struct fault *fault)
+int commit_return(struct commit_place *place, enum journal_sight put_there, struct fault *fault)
 {
 	if (place->op->kind == PLAN_REPLACE)
-		return settle_exchange(place, fault);
+		return settle_exchange(place, put_there, fault);
 	int rc = move_one_way(place, true);
 	/* Saved once more meanwhile: that edit is the live one. */
 	if (rc < 0 && rc != -EEXIST)
@@ -477,7 +483,7 @@ int commit_move_checked(struct stage *stage, struct commit_place *place,
 	/* A removal of what somebody else has removed brings out nothing. */
 	if (out == expected || out == JOURNAL_ABSENT)
 		return COMMIT_MOVED;
-	return commit_return(place, fault);
+	return commit_return(place, forward ? JOURNAL_NEW : JOURNAL_OLD, fault);
 }
 
 /* ---- the rare ones ---- */

@@ -48,8 +48,9 @@ int commit_move_checked(struct stage *stage, struct commit_place *place,
 			enum journal_direction direction, struct fault *fault);
 /* Gives a directory that was there already the attributes that the operation would have. */
 int commit_adopt_dir(const struct commit_place *place, struct fault *fault);
-/* Puts an edit that lies in the stage back to where it was live. */
-int commit_return(struct commit_place *place, struct fault *fault);
+/* Puts an edit that lies in the stage back to where it was live, in place of what was put there
+ * meanwhile; unless something else is there, which is a later edit, and stays. */
+int commit_return(struct commit_place *place, enum journal_sight put_there, struct fault *fault);
 /* Keeps the content of what lies in the stage as an object. */
 int commit_rescue(struct stage *stage, struct commit_place *place,
 		  uint8_t ret_hash[ENTRY_HASH_BYTES], struct fault *fault);

@@ -6,6 +6,8 @@
 #include <sys/mount.h>
 #include <sys/wait.h>
 
+#include "syncd/commit_private.h"
+
 #define MIRROR "nginx"
 
 static char top[64];
@@ -498,6 +500,43 @@ static void an_edit_through_a_descriptor_that_was_open_is_rescued(void **state)
 	assert_no_stage(node);
 }
 
+static size_t op_of(struct node *node, const struct stage *stage, const char *relative)
+{
+	size_t count;
+	const struct plan_op *ops = stage_ops(stage, &count);
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(plan_op_entry(&ops[i])->path, node_at(node, relative)) == 0)
+			return i;
+	fail_msg("nothing is to be done with %s", relative);
+	return 0;
+}
+
+static void an_edit_that_is_put_back_takes_the_place_of_no_later_one(void **state)
+{
+	struct node *node = *state;
+	struct tree *from, *to;
+	struct commit_result result = {0};
+	struct commit_place place;
+	struct stage *stage = stage_change(node, &from, &to, save_a);
+	char path[ENTRY_PATH_BYTES_MAX + 1];
+	strcpy(path, node_at(node, "conf.d/a.conf"));
+	commit_place_open(stage, op_of(node, stage, "conf.d/a.conf"), &place);
+	/* An edit comes before the exchange, a later one after it has been seen in the stage. */
+	save_text(path, "earlier edit\n");
+	assert_int_equal(commit_move(stage, &place, JOURNAL_FORWARD, &node->fault), COMMIT_MOVED);
+	assert_true(has_text(path, "theirs\n"));
+	save_text(path, "later edit\n");
+	assert_int_equal(commit_return(&place, JOURNAL_NEW, &node->fault), COMMIT_MOVED_EDIT);
+	assert_true(has_text(path, "later edit\n"));
+	/* Without a later one it is live again, and what was put there is in the stage. */
+	save_text(path, "theirs\n");
+	assert_int_equal(commit_return(&place, JOURNAL_NEW, &node->fault), COMMIT_MOVED_EDIT);
+	assert_true(has_text(path, "earlier edit\n"));
+	commit_place_close(&place);
+	finish(stage, from, to, &result);
+	assert_no_stage(node);
+}
+
 static bool has_stage(struct node *node, const struct stage *stage)
 {
 	char relative[sizeof ENTRY_STAGE_NAME + 80];
@@ -765,6 +804,7 @@ int main(void)
 		T(a_missing_mirror_path_comes_with_the_commit),
 		T(an_edit_through_a_descriptor_that_was_open_is_rescued),
 		T(one_stage_is_swept_or_all_but_one),
+		T(an_edit_that_is_put_back_takes_the_place_of_no_later_one),
 		T(a_damaged_object_is_refused_and_dropped),
 		T(a_full_disk_refuses_and_leaves_the_old_tree),
 		T(a_disk_without_inodes_refuses_and_leaves_the_old_tree),

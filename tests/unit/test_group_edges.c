@@ -110,6 +110,9 @@ static void the_others_let_go_with_the_one_that_does(void **state)
 	c.state = VRRP_BACKUP;
 	c.cause = VRRP_CAUSE_AWAY;
 	assert_string_equal(judge(), "YY-");
+	begin(VRRP_BACKUP, VRRP_MASTER, VRRP_MASTER);
+	a.cause = VRRP_CAUSE_AWAY;
+	assert_string_equal(judge(), "-YY");
 	begin(VRRP_LEAVING, VRRP_MASTER, VRRP_BACKUP);
 	a.cause = VRRP_CAUSE_AWAY;
 	c.cause = VRRP_CAUSE_START;

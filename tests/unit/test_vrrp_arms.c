@@ -500,6 +500,73 @@ static void without_a_refresh_there_is_a_second_announcement_and_no_third(void *
 	assert_int_equal(fsm.stats.announces, 2);
 }
 
+/* Which kind of announcement the last step asked for, or VRRP_ANNOUNCES. */
+static enum vrrp_announce announced(void)
+{
+	for (int i = 0; i < actions.count; i++)
+		if (actions.list[i].type == VRRP_DO_ANNOUNCE)
+			return actions.list[i].u.announce;
+	return VRRP_ANNOUNCES;
+}
+
+static void addresses_that_are_new_are_announced_as_such(void **state)
+{
+	struct vrrp_event ev = {.type = VRRP_EV_CONF};
+	uint64_t now_us;
+
+	(void)state;
+	configure_three();
+	now_us = become_master() + 1000;
+	assert_int_equal(announced(), VRRP_ANNOUNCE_MASTER);
+	ev.u.conf.conf = &conf;
+	ev.u.conf.vips_changed = true;
+	step(ev, now_us);
+	assert_int_equal(announced(), VRRP_ANNOUNCE_MASTER);
+	/* Whoever handed over has let go. */
+	hear(1, 0, now_us + 1000);
+	hear(1, 1, now_us + 2000);
+	assert_int_equal(announced(), VRRP_ANNOUNCE_MASTER);
+	/* However soon the second one comes. */
+	configure_three();
+	conf.garp_master_delay_us = 1;
+	now_us = become_master();
+	timer(now_us + 1);
+	assert_int_equal(announced(), VRRP_ANNOUNCE_MASTER);
+	keep_on(now_us + 1 + conf.garp_master_refresh_us);
+	assert_int_equal(announced(), VRRP_ANNOUNCE_REFRESH);
+}
+
+static void a_contention_ends_with_the_announcement_that_the_file_asks_for(void **state)
+{
+	static const uint64_t delays_us[] = {0, 10000, 200000, 2 * SECOND};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(delays_us) / sizeof(delays_us[0]); i++) {
+		const uint64_t last_us = delays_us[i];
+		uint64_t from_us, at_us = 0, seen = 0;
+
+		configure_three();
+		conf.garp_master_refresh_us = 0;
+		conf.garp_lower_prio_delay_us = last_us;
+		from_us = become_master() + 10 * SECOND + 1000;
+		keep_on(from_us);
+		hear(1, 90, from_us);
+		while (vrrp_fsm_deadline(&fsm) < from_us + 10 * SECOND) {
+			timer(vrrp_fsm_deadline(&fsm));
+			if (announced() != VRRP_ANNOUNCES) {
+				assert_int_equal(announced(), VRRP_ANNOUNCE_CONTENTION);
+				at_us = fsm.now_us - from_us;
+				seen++;
+			}
+		}
+		assert_int_equal(seen, last_us == 0	   ? 3
+				       : last_us == 10000  ? 1
+				       : last_us == 200000 ? 3
+							   : 4);
+		assert_true(at_us == (last_us ? last_us : 200000));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -530,6 +597,8 @@ int main(void)
 		cmocka_unit_test(the_first_contention_is_told),
 		cmocka_unit_test(a_limited_put_back_happens_once),
 		cmocka_unit_test(who_resigns_puts_back_what_is_lost_too),
+		cmocka_unit_test(addresses_that_are_new_are_announced_as_such),
+		cmocka_unit_test(a_contention_ends_with_the_announcement_that_the_file_asks_for),
 		cmocka_unit_test(without_a_refresh_there_is_a_second_announcement_and_no_third),
 	};
 

@@ -82,6 +82,9 @@ void conf_scope_known(const struct conf_scope *scope, const char *const *known,
 		for (int h = 0; hints && hints[h].name && !cure; h++)
 			if (strcmp(hints[h].name, name) == 0)
 				cure = conf_say("%s", hints[h].cure);
+		if (!cure && hints && conf_is_foreign(name))
+			cure = conf_say("remove it: keepalived needs it, and KEEPALIVED.md says why "
+					"nothing here does");
 		nearest = conf_nearest(name, known);
 		if (!cure)
 			cure = nearest ? conf_say("did you mean %s?", nearest)

@@ -158,12 +158,51 @@ static int expect_settings(const char *list, const char *from, const char *end, 
 	return count;
 }
 
+/* What the parser says of each plain word of keepalived's in from..end is no guess. */
+static int expect_hints(const char *group, const char *from, const char *end)
+{
+	int count = 0;
+
+	while ((from = memchr(from, '`', (size_t)(end - from)))) {
+		const char *name = ++from;
+		struct conf_problems problems = {0};
+		struct conf *conf = NULL;
+		char text[256], setting[128];
+		int size;
+
+		from = memchr(from, '`', (size_t)(end - from));
+		assert_non_null(from);
+		size = (int)(from++ - name);
+		if (strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_") != (size_t)size)
+			continue;
+		snprintf(text, sizeof text, "%s%.*s = 1;%s", group ? group : "", size, name,
+			 group ? " } );" : "");
+		snprintf(setting, sizeof setting, "%.*s", size, name);
+		assert_int_equal(conf_parse(text, strlen(text), &problems, &conf), -EINVAL);
+		for (int i = 0; i < problems.count; i++) {
+			const struct conf_problem *problem = &problems.items[i];
+
+			if (strcmp(problem->cause, "unknown setting") != 0 ||
+			    !strstr(problem->setting, setting))
+				continue;
+			if (strncmp(problem->cure, "known here", 10) == 0 ||
+			    strncmp(problem->cure, "did you mean", 12) == 0)
+				fail_msg("whoever brings %s from keepalived is told: %s", setting,
+					 problem->cure);
+			count++;
+		}
+		conf_problems_release(&problems);
+	}
+	return count;
+}
+
 static void every_setting_in_the_table_for_users_of_keepalived_exists(void **state)
 {
 	FILE *file = fopen("docs/KEEPALIVED.md", "r");
 	static char list[16384];
 	char line[4096];
-	int keywords = 0, settings = 0, without = 0;
+	const char *group = NULL;
+	int keywords = 0, settings = 0, without = 0, hints = 0;
 
 	(void)state;
 	assert_non_null(file);
@@ -172,6 +211,11 @@ static void every_setting_in_the_table_for_users_of_keepalived_exists(void **sta
 		char *second, *third, *end;
 		int named;
 
+		if (strncmp(line, "## ", 3) == 0)
+			group = strncmp(line + 3, "global_defs", 11) == 0   ? NULL
+				: strncmp(line + 3, "vrrp_script", 11) == 0 ? "checks = ( { "
+				: strncmp(line + 3, "vrrp_sync", 9) == 0    ? "groups = ( { "
+									    : "vrrp = ( { ";
 		if (strncmp(line, "| `", 3) != 0)
 			continue;
 		second = strstr(line, " | ");
@@ -190,11 +234,14 @@ static void every_setting_in_the_table_for_users_of_keepalived_exists(void **sta
 		if (end - third < 10)
 			fail_msg("docs/KEEPALIVED.md does not say why: %s", line);
 		without++;
+		hints += expect_hints(group, line, second);
 	}
 	fclose(file);
 	assert_true(keywords >= 100 && settings >= 80);
-	printf("figure: %d rows of keepalived's keywords: %d settings, %d rows that need none\n",
-	       keywords, settings, without);
+	printf("figure: %d rows of keepalived's keywords: %d settings, %d rows that need none, "
+	       "with "
+	       "%d hints\n",
+	       keywords, settings, without, hints);
 }
 
 /* What follows .Bd -literal below EXAMPLES is a file that works. */

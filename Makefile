@@ -69,7 +69,7 @@ say = $(if $(Q),$(if $(findstring s,$(firstword -$(MAKEFLAGS))),@:,@printf '  %-
 
 .DEFAULT_GOAL := all
 .PHONY: help all deps demo check check-unit check-pure check-net sim mutants install uninstall clean \
-	build-all lab interop-13
+	build-all lab interop-13 bench-agent
 .SECONDARY:
 
 help:
@@ -82,6 +82,7 @@ help:
 	'make check-net   the tests in network namespaces alone (root)' \
 	'make sim         a million schedules of the simulators of virtual routers and of groups' \
 	'make mutants     mutate the cores mechanically, and say how many mistakes the tests notice' \
+	'make bench-agent tandem and keepalived side by side (root); ARGS=--quick, ARGS=--write' \
 	'make fuzz        let every fuzzer run on its corpus' \
 	'make deps        install what building and testing need (apt, dnf or apk)' \
 	'make install     put everything below $$(DESTDIR)$$(PREFIX); make uninstall takes it away' \
@@ -132,6 +133,10 @@ interop-13: lab
 	$(Q)tests/as-root tests/net/root-of-debian-13 '$(abspath $(B))/debian-13'
 	$(Q)tests/as-root env KEEPALIVED_ROOT='$(abspath $(B))/debian-13' tests/net/run \
 		--build '$(B)' interop forty_two
+
+# What a client sees of tandem and of keepalived; ARGS="--quick --write", or names of cases.
+bench-agent: lab
+	$(Q)tests/as-root tests/bench/agent.py --build '$(abspath $(B))' $(ARGS)
 
 $(B)/%.o: %.c
 	@mkdir -p $(@D)

@@ -16,6 +16,7 @@
 
 /* What one host can reasonably carry; a longer table is swept in several rounds. */
 #define SWEEP_MAX 1024
+#define KIN_MAX 64 /* addresses of one subnet on one interface */
 
 struct address_port {
 	struct nl_sock *socket;
@@ -175,17 +176,93 @@ int address_renew(struct address_port *port, int ifindex, const struct ip_prefix
 	return add(port, ifindex, prefix, options, lifetime_s, NLM_F_CREATE | NLM_F_REPLACE);
 }
 
+/* ---- removal ---- */
+
+/* The addresses that came after one, in its subnet: without promote_secondaries the kernel removes
+ * them with it. As the kernel described them, to be said again. */
+struct kin {
+	int ifindex;
+	const struct ip_prefix *prefix;
+	struct nlmsghdr *messages[KIN_MAX];
+	int count;
+};
+
+static int on_kin(struct nl_msg *msg, void *ctx)
+{
+	struct kin *kin = ctx;
+	struct nlmsghdr *header = nlmsg_hdr(msg);
+	struct nlattr *attrs[IFA_MAX + 1];
+	struct ifaddrmsg *info = nlmsg_data(header);
+	struct ip_prefix prefix = {.addr.family = IP_V4};
+
+	if (header->nlmsg_type != RTM_NEWADDR ||
+	    nlmsg_parse(header, sizeof *info, attrs, IFA_MAX, NULL) ||
+	    info->ifa_family != AF_INET || (int)info->ifa_index != kin->ifindex ||
+	    !(info->ifa_flags & IFA_F_SECONDARY) || !attrs[IFA_LOCAL] ||
+	    nla_len(attrs[IFA_LOCAL]) != 4 || kin->count == KIN_MAX)
+		return NL_OK;
+	memcpy(prefix.addr.bytes, nla_data(attrs[IFA_LOCAL]), 4);
+	prefix.prefix_len = info->ifa_prefixlen;
+	if (prefix.prefix_len != kin->prefix->prefix_len ||
+	    !ip_in_prefix(&prefix.addr, kin->prefix) || ip_equal(&prefix.addr, &kin->prefix->addr))
+		return NL_OK;
+	kin->messages[kin->count] = malloc(header->nlmsg_len);
+	if (kin->messages[kin->count])
+		memcpy(kin->messages[kin->count++], header, header->nlmsg_len);
+	return NL_OK;
+}
+
+static void look_for_kin(struct address_port *port, struct kin *kin)
+{
+	struct ifaddrmsg request = {.ifa_family = AF_INET};
+
+	nl_socket_modify_cb(port->socket, NL_CB_VALID, NL_CB_CUSTOM, on_kin, kin);
+	if (nl_send_simple(port->socket, RTM_GETADDR, NLM_F_DUMP, &request, sizeof request) >= 0)
+		(void)nl_recvmsgs_default(port->socket);
+	nl_socket_modify_cb(port->socket, NL_CB_VALID, NL_CB_DEFAULT, NULL, NULL);
+}
+
+/* In their order, so that the first of them is the first again. One that was not taken along, since
+ * the kernel promotes it, or that is back by now, is there already. */
+static void put_back(struct address_port *port, struct kin *kin, bool removed)
+{
+	for (int i = 0; i < kin->count; i++) {
+		struct nl_msg *msg = removed ? nlmsg_convert(kin->messages[i]) : NULL;
+		int error = removed ? -ENOMEM : 0;
+
+		free(kin->messages[i]);
+		if (msg) {
+			struct nlmsghdr *header = nlmsg_hdr(msg);
+
+			header->nlmsg_flags = NLM_F_CREATE | NLM_F_EXCL;
+			header->nlmsg_pid = 0;
+			header->nlmsg_seq = 0;
+			error = from_nl(nl_send_sync(port->socket, msg));
+		}
+		if (error && error != -EEXIST)
+			log_err("an address that was there before went with one of ours, and "
+				"cannot be put back: %s",
+				strerror(-error));
+	}
+}
+
 int address_remove(struct address_port *port, int ifindex, const struct ip_prefix *prefix)
 {
+	struct kin kin = {.ifindex = ifindex, .prefix = prefix};
 	struct rtnl_addr *address;
 	int error = make(ifindex, prefix, ADDRESS_FOREVER_S, &address);
 
 	if (error)
 		return error;
+	if (prefix->addr.family == IP_V4 && prefix->prefix_len < 32)
+		look_for_kin(port, &kin);
 	error = from_nl(rtnl_addr_delete(port->socket, address, 0));
 	rtnl_addr_put(address);
+	put_back(port, &kin, !error);
 	return error;
 }
+
+/* ---- sweep ---- */
 
 struct sweep {
 	address_mine_fn mine;

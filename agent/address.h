@@ -41,7 +41,8 @@ int address_add(struct address_port *port, int ifindex, const struct ip_prefix *
 /* Makes it live on for lifetime_s from now; adds it if it has gone. */
 int address_renew(struct address_port *port, int ifindex, const struct ip_prefix *prefix,
 		  const struct address_options *options, uint32_t lifetime_s);
-/* -EADDRNOTAVAIL: it was not there. Whatever options it was added with. */
+/* -EADDRNOTAVAIL: it was not there. Whatever options it was added with. Addresses that the kernel
+ * takes along, because this one was the first of their subnet, are put back as they were. */
 int address_remove(struct address_port *port, int ifindex, const struct ip_prefix *prefix);
 
 /* Takes off every address that mine() says yes to, for a host where no engine runs; returns how

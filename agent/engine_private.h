@@ -270,7 +270,7 @@ struct engine {
 	struct engine_listener *listeners;
 	struct engine_ear *ears;
 	struct engine_socket *sockets;
-	int send_fds[2];			     /* IPv4, IPv6; -1: this host has none of it */
+	int send_fds[2];	   /* IPv4, IPv6; -1: this host has none of it */
 	struct engine_lane *lanes; /* see engine_announce.c */
 	struct loop_timer *announce_timer;
 	struct engine_group groups[CONF_GROUPS_MAX]; /* as in the last snapshot */
@@ -391,6 +391,8 @@ void engine_vips_watch(struct engine_router *router);
 void engine_vips_unwatch(struct engine_router *router);
 /* The interface has gone. 0: all of them, at the end. */
 void engine_vips_forget(struct engine *engine, int ifindex);
+/* The node may have got an address of its own where one of ours was the first of the subnet. */
+void engine_vips_make_room(struct engine_router *router);
 void engine_vips_renew(struct engine_router *router); /* once a second */
 void engine_vips_adopt(struct engine_router *router, const struct agent_record *record);
 void engine_vips_gone(struct engine_router *router, const struct netmon_address *address);

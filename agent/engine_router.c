@@ -583,6 +583,11 @@ void engine_router_look(struct engine_router *router)
 	tell_conf(router, false); /* the source address may be another one now */
 	if (changed && !router->stopped)
 		tell_link(router);
+	if (router->stopped)
+		return;
+	engine_vips_make_room(router);
+	if (router->record_due)
+		send_record(router);
 }
 
 void engine_router_health(struct engine_router *router)

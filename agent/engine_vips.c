@@ -165,6 +165,23 @@ static int hold_one(struct engine_router *router, const struct conf_vip *vip)
 	return 0;
 }
 
+/* From another prefix to prefix, without a moment in between. */
+static int refit_one(struct engine_router *router, struct engine_held *held,
+		     const struct address_options *options, const struct ip_prefix *prefix)
+{
+	const struct ip_prefix before = held->prefix;
+	int error = address_add(router->engine->addresses, held->ifindex, prefix, options,
+				lease_s(router));
+
+	if (error)
+		return error;
+	held->prefix = *prefix;
+	router->record_due = true;
+	(void)address_remove(router->engine->addresses, held->ifindex, &before);
+	netmon_catch_up(router->engine->netmon);
+	return 0;
+}
+
 /* The address that brought the subnet has gone, and with it the way to its hosts: another one of
  * the same subnet brings it again. */
 static void refit(struct engine_router *router)
@@ -173,20 +190,32 @@ static void refit(struct engine_router *router)
 		const struct conf_vip *vip = &router->conf->vips[i];
 		const struct address_options options = options_of(vip);
 		struct engine_held *held = find_held(router, &vip->prefix.addr);
-		struct ip_prefix prefix, before;
+		struct ip_prefix prefix;
 
 		if (!held || !held->ours)
 			continue;
 		choose_prefix(router, held->ifindex, &vip->prefix, &prefix);
-		if (prefix.prefix_len >= held->prefix.prefix_len ||
-		    address_add(router->engine->addresses, held->ifindex, &prefix, &options,
-				lease_s(router)))
+		if (prefix.prefix_len < held->prefix.prefix_len)
+			(void)refit_one(router, held, &options, &prefix);
+	}
+}
+
+/* Ours goes, and the node's own must not go with it; nor the routes that name it, which even a
+ * moment without it would cost: so this is done as soon as it comes, before there are any. */
+void engine_vips_make_room(struct engine_router *router)
+{
+	for (int i = 0; i < router->held_count; i++) {
+		struct engine_held *held = &router->held[i];
+		const struct conf_vip *vip = find_vip(router->conf, &held->prefix.addr);
+		struct ip_prefix prefix = held->prefix;
+		struct address_options options;
+
+		if (!vip || !held->ours || prefix.addr.family != IP_V4 || prefix.prefix_len == 32 ||
+		    !netmon_has_kin(router->engine->netmon, held->ifindex, &prefix))
 			continue;
-		before = held->prefix;
-		held->prefix = prefix;
-		router->record_due = true;
-		(void)address_remove(router->engine->addresses, held->ifindex, &before);
-		netmon_catch_up(router->engine->netmon);
+		options = options_of(vip);
+		prefix.prefix_len = 32;
+		(void)refit_one(router, held, &options, &prefix); /* or else when it goes */
 	}
 }
 

@@ -451,6 +451,20 @@ bool netmon_has_subnet(const struct netmon *nm, int ifindex, const struct ip_add
 	return false;
 }
 
+bool netmon_has_kin(const struct netmon *nm, int ifindex, const struct ip_prefix *prefix)
+{
+	for (int i = 0; i < nm->addresses_count; i++) {
+		const struct netmon_address *address = &nm->addresses[i];
+
+		if (address->ifindex == ifindex && address->protocol != ADDRESS_PROTOCOL &&
+		    address->prefix.prefix_len == prefix->prefix_len &&
+		    ip_in_prefix(&address->prefix.addr, prefix) &&
+		    !ip_equal(&address->prefix.addr, &prefix->addr))
+			return true;
+	}
+	return false;
+}
+
 bool netmon_link_local(const struct netmon *nm, int ifindex, struct ip_addr *ret_addr)
 {
 	for (int i = 0; i < nm->addresses_count; i++) {

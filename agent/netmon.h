@@ -61,6 +61,9 @@ const struct netmon_address *netmon_address_find(const struct netmon *netmon, in
 						 const struct ip_addr *addr);
 /* Does another address of the interface have addr within its subnet? */
 bool netmon_has_subnet(const struct netmon *netmon, int ifindex, const struct ip_addr *addr);
+/* Is there an address that carries no mark of ours and would have the same subnet route as prefix?
+ */
+bool netmon_has_kin(const struct netmon *netmon, int ifindex, const struct ip_prefix *prefix);
 /* The interface's first IPv4 address that carries no mark of ours, as a source for multicast. */
 bool netmon_own_address(const struct netmon *netmon, int ifindex, struct ip_addr *ret_addr);
 

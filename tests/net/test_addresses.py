@@ -104,6 +104,40 @@ def the_nodes_own_address_and_an_administrators_survive_everything():
 
 
 @test()
+def an_address_of_the_nodes_own_that_comes_later_survives_too():
+    """X8 turned round: the kernel takes what came second along with what came first."""
+    with Lab() as lab:
+        web1 = lab["web1"]
+        other, own, more = "203.0.113.200", "203.0.113.1", "203.0.113.2"
+        for node in lab.nodes:
+            node.ip("link add name inner0 type veth peer name inner1", "link set inner0 up",
+                    "link set inner1 up")
+            node.run("sh", "-c", "cd /proc/sys/net/ipv4/conf; "
+                     "echo 0 > all/promote_secondaries; echo 0 > inner0/promote_secondaries")
+        text = tandem_conf(lab, [router(advert_int=0.1)]).replace(
+            f'virtual_ipaddress = [ "{VIP}/24" ]', f"""virtual_ipaddress = (
+                "{VIP}/24", {{ address = "{other}/24"; dev = "inner0"; }} )""")
+        start_pair(lab, text, nginx=False)
+        lab.wait_holder("web1", other)
+
+        def shown():
+            return web1.run("ip", "-4", "address", "show", "dev", "inner0")
+
+        check(f"{other}/24" in shown(), f"it is not the first of its subnet: {shown()}")
+        web1.ip(f"address add {own}/24 brd + dev inner0 metric 77 label inner0:own",
+                f"address add {more}/24 dev inner0 valid_lft 5000 preferred_lft 4000")
+        wait_for("ours makes room", lambda: f"{other}/32" in shown())
+        check(web1.has(other) and web1.instance()["state"] == "MASTER", "it was lost over that")
+        kept = shown()
+        check(f"{own}/24 metric 77 brd 203.0.113.255 scope global inner0:own" in kept and
+              f"{more}/24 scope global secondary dynamic inner0" in kept, f"not as it was: {kept}")
+        # Everything at once, as a crash would: ours expires, and the others stay.
+        next(r for r in web1.started if r.name == "agent").kill_all()
+        wait_for("ours expires", lambda: not web1.has(other), timeout=20)
+        check({own, more} <= web1.addresses(), f"left: {shown()}")
+
+
+@test()
 def addresses_of_both_families_move_together_and_leave_none_behind():
     """Adverts go over IPv4 and can name no IPv6 address: that one moves unsaid."""
     with Lab() as lab:

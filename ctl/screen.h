@@ -21,6 +21,8 @@ struct screen_input {
 	const char *conf_why;		   /* why not */
 };
 
+/* The wire is asked every half a minute for our addresses; what was not answered twice is over. */
+#define SCREEN_IN_USE_US 75000000
 #define SCREEN_FINDINGS_MAX 256
 #define SCREEN_NODES_MAX CONF_NODES_MAX
 

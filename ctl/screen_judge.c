@@ -149,9 +149,6 @@ static void judge_refused(struct screen *screen, const char *name, const json_t 
 	}
 }
 
-/* The wire is asked every half a minute; what was not answered twice is over. */
-#define IN_USE_RECENT_US 75000000
-
 static void judge_in_use(struct screen *screen, const char *name, const json_t *instance)
 {
 	json_t *rival;
@@ -165,7 +162,7 @@ static void judge_in_use(struct screen *screen, const char *name, const json_t *
 		bool held = json_is_true(json_object_get(rival, "held"));
 
 		if (held)
-			find(screen, us < IN_USE_RECENT_US ? VERB_FAILED : VERB_OK,
+			find(screen, us < SCREEN_IN_USE_US ? VERB_FAILED : VERB_OK,
 			     "%s: %s is in use elsewhere: %s said so %s ago", name, address, mac,
 			     screen_age(us, age));
 		else

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "ctl/ask.h"
+#include "ctl/screen.h"
 
 static void family(const char *name, const char *type, const char *help)
 {
@@ -125,6 +126,73 @@ static void refused(const json_t *instances)
 	}
 }
 
+static void alarms(const json_t *instances)
+{
+	json_t *item, *entry;
+	size_t i, k;
+
+	family("tandem_vrrp_alarms_total", "counter", "What has happened to it, by kind.");
+	json_array_foreach (instances, i, item)
+		json_array_foreach (json_object_get(item, "alarms"), k, entry)
+			sample("tandem_vrrp_alarms_total", "vrrp_instance",
+			       ask_text(item, "name", "?"), "alarm", ask_text(entry, "alarm", "?"),
+			       (double)ask_number(entry, "count"));
+}
+
+/* By instance alone: how many hardware addresses there will be nobody can know. */
+static void rivals(const json_t *instances)
+{
+	json_t *item, *entry;
+	size_t i, k;
+
+	family("tandem_vrrp_address_rivals", "gauge",
+	       "Other hosts that were heard to have one of the addresses, in the last 75 s.");
+	json_array_foreach (instances, i, item) {
+		int count = 0;
+
+		json_array_foreach (json_object_get(item, "in_use"), k, entry)
+			count += json_is_true(json_object_get(entry, "held")) &&
+				 ask_number(entry, "age_us") < SCREEN_IN_USE_US;
+		sample("tandem_vrrp_address_rivals", "vrrp_instance", ask_text(item, "name", "?"),
+		       NULL, NULL, count);
+	}
+}
+
+static void hooks(const json_t *instances)
+{
+	static const char *const table[][3] = {
+		{"tandem_hook_good", "ok", "1 if the last notify command went well, or runs."},
+		{"tandem_hook_duration_seconds", "took_us", "How long it took."},
+	};
+	json_t *item;
+	size_t i;
+
+	for (size_t k = 0; k < sizeof table / sizeof table[0]; k++) {
+		family(table[k][0], "gauge", table[k][2]);
+		json_array_foreach (instances, i, item) {
+			const json_t *value =
+				json_object_get(json_object_get(item, "hook"), table[k][1]);
+
+			if (json_is_boolean(value) || json_is_number(value))
+				sample(table[k][0], "vrrp_instance", ask_text(item, "name", "?"),
+				       NULL, NULL,
+				       json_is_number(value) ? json_number_value(value) / 1e6
+							     : json_is_true(value));
+		}
+	}
+}
+
+static void late_timers(const json_t *late)
+{
+	family("tandem_late_timers_total", "counter",
+	       "Times that timers of the engine fired more than 50 ms late.");
+	printf("tandem_late_timers_total %lld\n",
+	       json_is_object(late) ? (long long)ask_number(late, "count") : 0);
+	family("tandem_late_timers_worst_seconds", "gauge", "How late at the worst.");
+	printf("tandem_late_timers_worst_seconds %.10g\n",
+	       json_is_object(late) ? (double)ask_number(late, "worst_by_us") / 1e6 : 0);
+}
+
 static void print_agent(const json_t *agent)
 {
 	static const char *const vrrp[] = {"INIT", "BACKUP", "MASTER", "LEAVING", "FAULT", NULL};
@@ -150,8 +218,14 @@ static void print_agent(const json_t *agent)
 	     "transitions", false, "Transitions since the engine started.");
 	counters(list);
 	refused(list);
+	alarms(list);
+	rivals(list);
+	hooks(list);
+	late_timers(json_object_get(agent, "late"));
 	states(json_object_get(agent, "checks"), "tandem_check_state", "check", check,
 	       "1 for the state that the check is in.");
+	each(json_object_get(agent, "checks"), "tandem_check_failures_total", "counter", "check",
+	     "name", "failures", false, "Results that were failures.");
 }
 
 static void print_syncd(const json_t *syncd)

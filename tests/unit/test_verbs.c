@@ -458,8 +458,11 @@ static void metrics_tell_both_daemons_in_numbers(void **state)
 		 .answer = "{'ok': true, 'maintenance': false, 'instances': [{'name': 'VI_1', "
 			   "'state': 'MASTER', 'since_us': 1500000, 'priority': 100, 'sick': true, "
 			   "'counters': {'adverts_sent': 7}, 'refused': [{'verdict': 'bad-pass', "
-			   "'source': '198.51.100.9', 'count': 3}]}], "
-			   "'checks': [{'name': 'nginx', 'state': 'failed'}]}"},
+			   "'source': '198.51.100.9', 'count': 3}], 'alarms': [{'alarm': "
+			   "'address-lost', 'count': 2}], 'in_use': [{'held': true, 'age_us': 1}, "
+			   "{'held': true, 'age_us': 80000000}], 'hook': {'ok': true, 'took_us': "
+			   "250000}}], 'late': {'count': 4, 'worst_by_us': 60000}, "
+			   "'checks': [{'name': 'nginx', 'state': 'failed', 'failures': 5}]}"},
 		{.socket = "syncd",
 		 .answer = "{'ok': true, 'peers': [{'node': 'web2', 'connected': true, 'rtt_us': "
 			   "300}], 'mirrors': [{'name': 'nginx', 'state': 'in-step', 'generation': "
@@ -474,6 +477,13 @@ static void metrics_tell_both_daemons_in_numbers(void **state)
 		"\ntandem_vrrp_adverts_sent_total{vrrp_instance=\"VI_1\"} 7\n",
 		"\ntandem_vrrp_adverts_refused_total{vrrp_instance=\"VI_1\",verdict=\"bad-pass\","
 		"source=\"198.51.100.9\"} 3\n",
+		"\ntandem_vrrp_alarms_total{vrrp_instance=\"VI_1\",alarm=\"address-lost\"} 2\n",
+		"\ntandem_vrrp_address_rivals{vrrp_instance=\"VI_1\"} 1\n",
+		"\ntandem_hook_good{vrrp_instance=\"VI_1\"} 1\n",
+		"\ntandem_hook_duration_seconds{vrrp_instance=\"VI_1\"} 0.25\n",
+		"\ntandem_late_timers_total 4\n",
+		"\ntandem_late_timers_worst_seconds 0.06\n",
+		"\ntandem_check_failures_total{check=\"nginx\"} 5\n",
 		"\ntandem_check_state{check=\"nginx\",state=\"failed\"} 1\n",
 		"\ntandem_peer_rtt_seconds{node=\"web2\"} 0.0003\n",
 		"\ntandem_mirror_state{mirror=\"nginx\",state=\"in-step\"} 1\n",

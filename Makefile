@@ -68,8 +68,8 @@ endif
 say = $(if $(Q),$(if $(findstring s,$(firstword -$(MAKEFLAGS))),@:,@printf '  %-6s %s\n' '$(1)' '$(2)'))
 
 .DEFAULT_GOAL := all
-.PHONY: help all deps demo check check-unit check-pure check-net sim mutants install uninstall clean \
-	build-all lab interop-13 bench-agent
+.PHONY: help all deps demo check check-unit check-pure check-net check-all sim mutants soak interop-13 \
+	bench-agent install uninstall clean build-all lab
 .SECONDARY:
 
 help:
@@ -82,8 +82,12 @@ help:
 	'make check-net   the tests in network namespaces alone (root)' \
 	'make sim         a million schedules of the simulators of virtual routers and of groups' \
 	'make mutants     mutate the cores mechanically, and say how many mistakes the tests notice' \
-	'make bench-agent tandem and keepalived side by side (root); ARGS=--quick, ARGS=--write' \
 	'make fuzz        let every fuzzer run on its corpus' \
+	'make fuzz-search let every fuzzer search on from there, SECONDS=600 each' \
+	'make soak        a pair under random faults, MINUTES=10, SEED=any (root)' \
+	'make interop-13  the tests with keepalived once more, with that of Debian 13 (root)' \
+	'make check-all   all of these tests, one after the other: some hours (root, or sudo)' \
+	'make bench-agent tandem and keepalived side by side (root); ARGS=--quick, ARGS=--write' \
 	'make deps        install what building and testing need (apt, dnf or apk)' \
 	'make install     put everything below $$(DESTDIR)$$(PREFIX); make uninstall takes it away' \
 	'make clean       remove the build folder' \
@@ -100,6 +104,13 @@ demo:
 check: deps
 	$(Q)$(MAKE) -j$(shell nproc) build-all WERROR=1
 	$(Q)tests/as-root tests/check '$(B)'
+
+# Each part ends with a failure of its own; those after it run all the same, and then all of it fails.
+check-all:
+	$(Q)failed=; for part in check sim mutants interop-13 fuzz-search soak 'soak SAN=1'; do \
+		printf '\n==== make %s\n' $$part; $(MAKE) $$part || failed="$$failed $$part"; \
+	done; \
+	[ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }
 
 deps:
 	$(Q)packaging/deps
@@ -126,6 +137,9 @@ check-pure: $(CORES:%=$(B)/%.o)
 
 check-net: lab
 	$(Q)tests/as-root tests/net/run --build '$(B)'
+
+soak: lab
+	$(Q)tests/as-root tests/net/soak --build '$(B)' --minutes $(or $(MINUTES),10) --seed $(or $(SEED),0)
 
 # The interoperation tests once more, with the keepalived of Debian 13 as the other half: fetched
 # with debootstrap into the build folder, once.

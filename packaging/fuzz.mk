@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # make fuzz: every tests/fuzz/fuzz_*.c is a libFuzzer target, built with clang and its sanitizers
-# into $(B)/fuzz and run from its kept corpus tests/fuzz/corpus/NAME. `make fuzz-build` only builds.
+# into $(B)/fuzz and run from its kept corpus tests/fuzz/corpus/NAME. `make fuzz-build` only builds;
+# `make fuzz-search` goes on from the corpus for SECONDS.
 
 FUZZ_CC  ?= clang
 FUZZB     = $(B)/fuzz
@@ -11,9 +12,12 @@ FUZZFLAGS = -std=gnu11 -O1 -g -Wall -Wextra -fsanitize=address,undefined,fuzzer-
 	    -DTANDEM_VERSION='"$(VERSION)"' -DTANDEM_LIBEXECDIR='"$(LIBEXECDIR)"' \
 	    $(PKG_CFLAGS) $(CFLAGS)
 
-.PHONY: fuzz fuzz-build
+.PHONY: fuzz fuzz-build fuzz-search
 fuzz:
 	$(Q)tests/fuzz/run '$(B)'
+
+fuzz-search:
+	$(Q)tests/fuzz/run --search $(or $(SECONDS),600) '$(B)'
 
 fuzz-build: $(FUZZERS)
 

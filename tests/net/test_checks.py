@@ -123,7 +123,8 @@ def an_instance_follows_the_state_of_another():
         write(web1.path("/etc/tandem/load"), "20")
         lab.wait_holder("web2", VIP)
         lab.wait_holder("web2", VIP2)
-        check("VI_1 is BACKUP" in state_of(web1, "first")["detail"], state_of(web1, "first"))
+        wait_for("the check says why", lambda: "VI_1 is BACKUP" in
+                 state_of(web1, "first")["detail"], also=lambda: state_of(web1, "first"))
 
 
 def kill_web(node):

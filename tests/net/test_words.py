@@ -5,7 +5,7 @@ import re
 import signal
 import time
 
-from lab import Capture, Failure, Lab, check, kill, test, wait_for
+from lab import Capture, Failure, Lab, check, figure, kill, test, wait_for
 from pairs import (VIP, VIP2, VIP6, keepalived_conf, keepalived_refusals, router, start_pair,
                    tandem_conf, wait_refused, wait_state)
 
@@ -178,3 +178,43 @@ def adverts_go_to_the_group_that_the_file_names():
         check(not capture.count("vrrp and (ip.dst == 224.0.0.18 or ipv6.dst == ff02::12)"),
               "adverts to the groups of the RFC")
         check(not capture.malformed(), f"malformed: {capture.malformed()}")
+
+
+@test()
+def the_settings_of_announcements_do_what_they_do_in_keepalived():
+    """Both alone, each with an address: how many packets at a time, and how long after the first."""
+    settings = {"garp_master_delay": 1, "garp_master_repeat": 3, "garp_master_refresh": 2,
+                "garp_master_refresh_repeat": 2}
+
+    def bursts(capture, vip):
+        at = [float(t) for t, in capture.packets(
+            f"arp.isgratuitous and arp.src.proto_ipv4 == {vip}", "frame.time_epoch")]
+        found = []
+        for t in at:
+            if found and t - found[-1][1] < 0.3:
+                found[-1] = (found[-1][0], t, found[-1][2] + 1)
+            else:
+                found.append((t, t, 1))
+        return [(round(first - at[0], 1), count) for first, _, count in found]
+
+    with Lab() as lab:
+        web1, web2 = lab.nodes
+        capture = Capture(lab)
+        extra = "".join(f"  {key} {value}\n" for key, value in settings.items())
+        web1.start_keepalived(keepalived_conf(lab, web1, 3, True, 100, 0.2, extra=extra))
+        web2.configure(tandem_conf(lab, [router(vrid=52, vip=VIP2, advert_int=0.2,
+                                                priority={"web1": 0, "web2": 100}, **settings)]))
+        web2.start_agent()
+        for vip in (VIP, VIP2):
+            lab.wait_holder({VIP: "web1", VIP2: "web2"}[vip], vip)
+        wait_for("each had the time to announce four times",
+                 lambda: web2.instance()["since_us"] > 5_500_000)
+        capture.stop()
+        theirs, ours = bursts(capture, VIP), bursts(capture, VIP2)
+        # The first refresh is counted from the first announcement there, from the second here.
+        said = [([count for _, count in b[:4]], b[1][0] - b[0][0], b[3][0] - b[2][0])
+                for b in (theirs, ours)]
+        check(said[0][0] == said[1][0] and
+              all(abs(a - b) < 0.4 for a, b in zip(said[0][1:], said[1][1:])),
+              f"keepalived announces {theirs}, tandem {ours}")
+        figure(f"keepalived: {theirs[:4]}, tandem: {ours[:4]} (seconds, packets)")

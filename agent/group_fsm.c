@@ -84,13 +84,13 @@ bool group_fsm_joins(const struct vrrp_fsm *fsm)
 /* All others are MASTER. At the start of a node nobody is. */
 static bool some_join_masters(const struct group_member *members, int count)
 {
-	int masters = 0, new = 0;
+	int masters = 0, fresh = 0;
 
 	for (int i = 0; i < count; i++) {
 		masters += members[i].fsm->state == VRRP_MASTER;
-		new += group_fsm_joins(members[i].fsm);
+		fresh += group_fsm_joins(members[i].fsm);
 	}
-	return masters && new &&masters + new == count;
+	return masters && fresh && masters + fresh == count;
 }
 
 static bool was_handed_over(const struct group_member *members, int count)
@@ -136,11 +136,10 @@ bool group_fsm_judge(struct group_fsm *fsm, struct group_member *members, int co
 	fsm->state = state_of(members, count, &holders);
 	if (fsm->state == VRRP_INIT)
 		return fsm->state != before;
-	fsm->ends = fsm->state != VRRP_MASTER && holders > 0 &&
+	joins = some_join_masters(members, count);
+	fsm->ends = fsm->state != VRRP_MASTER && holders > 0 && !joins &&
 		    (fsm->ends || before == VRRP_MASTER || one_was_away(members, count) ||
 		     one_obeys_a_better(members, count));
-	joins = some_join_masters(members, count);
-	fsm->ends = fsm->ends && !joins;
 	for (int i = 0; i < count; i++) {
 		const struct vrrp_fsm *member = members[i].fsm;
 

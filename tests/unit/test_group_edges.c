@@ -29,6 +29,7 @@ static void begin(enum vrrp_state of_a, enum vrrp_state of_b, enum vrrp_state of
 		all[i]->conf.grouped = true;
 		all[i]->state = states[i];
 		all[i]->master = all[i]->left_node = -1;
+		all[i]->leave_end_us = VRRP_NEVER_US;
 		members[i].fsm = all[i];
 	}
 }
@@ -211,6 +212,50 @@ static void who_found_no_successor_yields_when_another_member_found_it(void **st
 	assert_string_equal(judge(), "---");
 }
 
+/* A reload may make a group of what two nodes hold: c, or a, obeys the other one. */
+static void of_two_that_hold_parts_the_lower_lets_go(void **state)
+{
+	static const struct {
+		uint8_t own, its;
+		struct ip_addr address; /* the other one's; ours is 198.51.100.2 */
+		bool lets_go;
+	} cells[] = {
+		{100, 101, {IP_V4, {198, 51, 100, 1}}, true},
+		{100, 99, {IP_V4, {198, 51, 100, 3}}, false},
+		{100, 100, {IP_V4, {198, 51, 100, 3}}, true},
+		{100, 100, {IP_V4, {198, 51, 100, 1}}, false},
+		{100, 100, {IP_V4, {198, 51, 100, 2}}, false},
+		{100, 100, {IP_V6, {0xfe, 0x80}}, false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cells / sizeof *cells; i++) {
+		for (int first = 0; first < 2; first++) {
+			struct vrrp_fsm *obeys = first ? &a : &c;
+
+			begin(first ? VRRP_BACKUP : VRRP_MASTER, VRRP_MASTER,
+			      first ? VRRP_MASTER : VRRP_BACKUP);
+			obeys->cause = VRRP_CAUSE_HIGHER_PRIORITY;
+			obeys->conf.self = 1;
+			obeys->conf.nodes[1].address =
+				(struct ip_addr){.family = IP_V4, .bytes = {198, 51, 100, 2}};
+			obeys->priority = cells[i].own;
+			obeys->master = 0;
+			obeys->conf.nodes[0].address = cells[i].address;
+			obeys->peers[0].priority = cells[i].its;
+			assert_string_equal(judge(), !cells[i].lets_go ? "---"
+						     : first	       ? "-YY"
+								       : "YY-");
+			/* Whom it heard once it does not obey. */
+			obeys->state = VRRP_MASTER;
+			assert_string_equal(judge(), "---");
+			begin(VRRP_MASTER, VRRP_MASTER, VRRP_BACKUP);
+			c.cause = VRRP_CAUSE_HIGHER_PRIORITY;
+			assert_string_equal(judge(), "---");
+		}
+	}
+}
+
 /* a heard node 1 leave at 1000; b and c obey that node. */
 static void leave(void)
 {
@@ -270,6 +315,7 @@ int main(void)
 		cmocka_unit_test(a_group_that_has_not_begun_asks_for_nothing),
 		cmocka_unit_test(the_others_let_go_with_the_one_that_does),
 		cmocka_unit_test(a_handover_of_one_is_one_of_all),
+		cmocka_unit_test(of_two_that_hold_parts_the_lower_lets_go),
 		cmocka_unit_test(who_found_no_successor_yields_when_another_member_found_it),
 		cmocka_unit_test(
 			a_departure_is_told_to_who_obeys_that_node_and_has_not_heard_it_since),

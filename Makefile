@@ -129,7 +129,10 @@ sim: $(B)/tests/sim/sim_vrrp $(B)/tests/sim/sim_group
 	$(Q)$(B)/tests/sim/sim_vrrp --seeds 800000
 	$(Q)$(B)/tests/sim/sim_group --seeds 200000
 
+# Those that were made by hand, each a mistake that somebody might make, and those that are made
+# mechanically.
 mutants:
+	$(Q)tests/mutants/run
 	$(Q)tests/mutants/mutate.py
 
 check-pure: $(CORES:%=$(B)/%.o)

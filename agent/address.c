@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/netlink.h"
 #include "shared/log.h"
 
 /* What one host can reasonably carry; a longer table is swept in several rounds. */
@@ -22,32 +23,6 @@ struct address_port {
 	struct nl_sock *socket;
 };
 
-static int from_nl(int error)
-{
-	switch (error < 0 ? -error : error) {
-	case 0:
-		return 0;
-	case NLE_EXIST:
-		return -EEXIST;
-	case NLE_NOADDR:
-		return -EADDRNOTAVAIL;
-	case NLE_NODEV:
-	case NLE_OBJ_NOTFOUND:
-		return -ENODEV;
-	case NLE_PERM:
-		return -EPERM;
-	case NLE_NOMEM:
-		return -ENOBUFS;
-	case NLE_INVAL:
-		return -EINVAL;
-	case NLE_INTR:
-	case NLE_DUMP_INTR:
-		return -EINTR;
-	default:
-		return -EIO;
-	}
-}
-
 int address_port_new(struct address_port **ret_port)
 {
 	struct address_port *port = calloc(1, sizeof *port);
@@ -55,8 +30,7 @@ int address_port_new(struct address_port **ret_port)
 
 	if (!port)
 		return -ENOMEM;
-	port->socket = nl_socket_alloc();
-	error = port->socket ? from_nl(nl_connect(port->socket, NETLINK_ROUTE)) : -ENOMEM;
+	error = netlink_open(&port->socket);
 	if (error) {
 		address_port_free(port);
 		return error;
@@ -81,13 +55,13 @@ static int set_options(struct rtnl_addr *address, const struct address_options *
 
 	rtnl_addr_set_scope(address, options->scope);
 	if (*options->label)
-		error = from_nl(rtnl_addr_set_label(address, options->label));
+		error = netlink_errno(rtnl_addr_set_label(address, options->label));
 	if (error || options->broadcast.family != IP_V4)
 		return error;
 	broadcast = nl_addr_build(AF_INET, options->broadcast.bytes, 4);
 	if (!broadcast)
 		return -ENOMEM;
-	error = from_nl(rtnl_addr_set_broadcast(address, broadcast));
+	error = netlink_errno(rtnl_addr_set_broadcast(address, broadcast));
 	nl_addr_put(broadcast);
 	return error;
 }
@@ -113,7 +87,7 @@ static int make(int ifindex, const struct ip_prefix *prefix, uint32_t lifetime_s
 	}
 	nl_addr_set_prefixlen(local, prefix->prefix_len);
 	rtnl_addr_set_ifindex(address, ifindex);
-	error = from_nl(rtnl_addr_set_local(address, local));
+	error = netlink_errno(rtnl_addr_set_local(address, local));
 	if (error)
 		goto out;
 	rtnl_addr_set_scope(address, RT_SCOPE_UNIVERSE);
@@ -151,17 +125,17 @@ static int add(struct address_port *port, int ifindex, const struct ip_prefix *p
 	if (prefix->addr.family == IP_V4)
 		error = set_options(address, options);
 	if (!error)
-		error = from_nl(rtnl_addr_build_add_request(address, flags, &msg));
+		error = netlink_errno(rtnl_addr_build_add_request(address, flags, &msg));
 	rtnl_addr_put(address);
 	if (error)
 		return error;
 	/* libnl 3.7 has no setter for this attribute. */
-	error = from_nl(nla_put_u8(msg, IFA_PROTO, ADDRESS_PROTOCOL));
+	error = netlink_errno(nla_put_u8(msg, IFA_PROTO, ADDRESS_PROTOCOL));
 	if (error) {
 		nlmsg_free(msg);
 		return error;
 	}
-	return from_nl(nl_send_sync(port->socket, msg));
+	return netlink_errno(nl_send_sync(port->socket, msg));
 }
 
 int address_add(struct address_port *port, int ifindex, const struct ip_prefix *prefix,
@@ -237,7 +211,7 @@ static void put_back(struct address_port *port, struct kin *kin, bool removed)
 			header->nlmsg_flags = NLM_F_CREATE | NLM_F_EXCL;
 			header->nlmsg_pid = 0;
 			header->nlmsg_seq = 0;
-			error = from_nl(nl_send_sync(port->socket, msg));
+			error = netlink_errno(nl_send_sync(port->socket, msg));
 		}
 		if (error && error != -EEXIST)
 			log_err("an address that was there before went with one of ours, and "
@@ -256,7 +230,7 @@ int address_remove(struct address_port *port, int ifindex, const struct ip_prefi
 		return error;
 	if (prefix->addr.family == IP_V4 && prefix->prefix_len < 32)
 		look_for_kin(port, &kin);
-	error = from_nl(rtnl_addr_delete(port->socket, address, 0));
+	error = netlink_errno(rtnl_addr_delete(port->socket, address, 0));
 	rtnl_addr_put(address);
 	put_back(port, &kin, !error);
 	return error;
@@ -322,7 +296,7 @@ static int dump(struct address_port *port, struct sweep *sweep)
 				       sizeof request);
 		if (error >= 0)
 			error = nl_recvmsgs_default(port->socket);
-		error = error < 0 ? from_nl(error) : 0;
+		error = error < 0 ? netlink_errno(error) : 0;
 	}
 	nl_socket_modify_cb(port->socket, NL_CB_VALID, NL_CB_DEFAULT, NULL, NULL);
 	return error;

@@ -15,6 +15,7 @@
 #include <sys/utsname.h>
 
 #include "agent/address.h"
+#include "agent/netlink.h"
 #include "shared/log.h"
 
 /* Room for a burst of some thousand messages; past it the kernel says ENOBUFS and we dump again. */
@@ -46,25 +47,6 @@ bool netmon_keeps_protocol(void)
 	if (uname(&name) || sscanf(name.release, "%u.%u", &major, &minor) != 2)
 		return false;
 	return major > 5 || (major == 5 && minor >= 18);
-}
-
-static int from_nl(int error)
-{
-	switch (-error) {
-	case 0:
-		return 0;
-	case NLE_NOMEM:
-		return -ENOBUFS;
-	case NLE_PERM:
-		return -EPERM;
-	case NLE_AGAIN:
-		return -EAGAIN;
-	case NLE_INTR:
-	case NLE_DUMP_INTR:
-		return -EINTR;
-	default:
-		return -EIO;
-	}
 }
 
 /* Makes room for one more in a pair of parallel arrays. */
@@ -290,7 +272,7 @@ static int dump_once(struct netmon *nm)
 	if (error >= 0)
 		error = nl_recvmsgs_default(nm->dumps);
 	if (error < 0)
-		return from_nl(error);
+		return netlink_errno(error);
 	for (int i = nm->addresses_count - 1; i >= 0; i--)
 		if (!nm->address_seen[i])
 			address_forget(nm, i);
@@ -318,7 +300,7 @@ void netmon_catch_up(struct netmon *nm)
 		return; /* a handler asks from within */
 	nm->reading = true;
 	do
-		error = from_nl(nl_recvmsgs_default(nm->events));
+		error = netlink_errno(nl_recvmsgs_default(nm->events));
 	while (!error);
 	nm->reading = false;
 	if (error == -EAGAIN)
@@ -340,19 +322,11 @@ static void on_readable(void *ctx, int fd, uint32_t events)
 
 static int socket_new(struct netmon *nm, struct nl_sock **ret_socket)
 {
-	struct nl_sock *sk = nl_socket_alloc();
-	int error;
+	int error = netlink_open(ret_socket);
 
-	if (!sk)
-		return -ENOMEM;
-	nl_socket_modify_cb(sk, NL_CB_VALID, NL_CB_CUSTOM, on_netlink, nm);
-	error = nl_connect(sk, NETLINK_ROUTE); /* libnl sets close-on-exec */
-	if (error < 0) {
-		nl_socket_free(sk);
-		return from_nl(error);
-	}
-	*ret_socket = sk;
-	return 0;
+	if (!error)
+		nl_socket_modify_cb(*ret_socket, NL_CB_VALID, NL_CB_CUSTOM, on_netlink, nm);
+	return error;
 }
 
 int netmon_new(struct loop *loop, const struct netmon_handlers *handlers,
@@ -372,10 +346,10 @@ int netmon_new(struct loop *loop, const struct netmon_handlers *handlers,
 		goto out;
 	nl_socket_disable_seq_check(nm->events);
 	nl_socket_set_buffer_size(nm->events, RECEIVE_BYTES, 0);
-	error = from_nl(nl_socket_add_memberships(nm->events, RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR,
-						  RTNLGRP_IPV6_IFADDR, RTNLGRP_NONE));
+	error = netlink_errno(nl_socket_add_memberships(
+		nm->events, RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_NONE));
 	if (!error)
-		error = from_nl(nl_socket_set_nonblocking(nm->events));
+		error = netlink_errno(nl_socket_set_nonblocking(nm->events));
 	/* Listening comes before the dump, so that nothing falls between the two. */
 	if (!error)
 		error = dump(nm);

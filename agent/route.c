@@ -9,33 +9,16 @@
 #include <netlink/route/route.h>
 #include <stdlib.h>
 
+#include "agent/netlink.h"
+
 struct route_port {
 	struct nl_sock *socket;
 };
 
+/* libnl's word for what it has none for: among others, a gateway that is not to be reached. */
 static int from_nl(int error)
 {
-	switch (error < 0 ? -error : error) {
-	case 0:
-		return 0;
-	case NLE_EXIST:
-		return -EEXIST;
-	case NLE_OBJ_NOTFOUND:
-		return -ESRCH;
-	case NLE_NODEV:
-		return -ENODEV;
-	case NLE_PERM:
-		return -EPERM;
-	case NLE_NOMEM:
-		return -ENOBUFS;
-	case NLE_INVAL:
-	case NLE_NOATTR:
-		return -EINVAL;
-	case NLE_FAILURE: /* libnl's word for what it has none for */
-		return -ENETUNREACH;
-	default:
-		return -EIO;
-	}
+	return error == -NLE_FAILURE ? -ENETUNREACH : netlink_errno(error);
 }
 
 int route_port_new(struct route_port **ret_port)
@@ -45,8 +28,7 @@ int route_port_new(struct route_port **ret_port)
 
 	if (!port)
 		return -ENOMEM;
-	port->socket = nl_socket_alloc();
-	error = port->socket ? from_nl(nl_connect(port->socket, NETLINK_ROUTE)) : -ENOMEM;
+	error = netlink_open(&port->socket);
 	if (error) {
 		route_port_free(port);
 		return error;

@@ -14,6 +14,7 @@
 #include "agent/engine_msg.h"
 #include "agent/netmon.h"
 #include "agent/route.h"
+#include "agent/vmac.h"
 #include "agent/vrrp_fsm.h"
 #include "agent/vrrp_sock.h"
 #include "shared/durable.h"
@@ -49,6 +50,8 @@ struct agent_estate {
 	struct claims claims;  /* as in the file */
 	struct claims allowed; /* what the snapshots name: an engine can have added no other */
 	struct route_port *routes;
+	struct vmac_port *vmacs;
+	bool equipped; /* there may be interfaces of ours */
 	struct entry *entries[ENGINE_ROUTERS_MAX];
 	int count;
 	struct agent_estate_socket sockets[ENGINE_ROUTERS_MAX];
@@ -187,6 +190,8 @@ int agent_estate_new(const char *run_dir, struct agent_estate **ret_estate)
 	if (!error)
 		error = route_port_new(&estate->routes);
 	if (!error)
+		error = vmac_port_new(&estate->vmacs);
+	if (!error)
 		error = read_claims(estate);
 	if (error) {
 		agent_estate_free(estate);
@@ -209,6 +214,7 @@ struct agent_estate *agent_estate_free(struct agent_estate *estate)
 			close(estate->send_fds[i]);
 	address_port_free(estate->port);
 	route_port_free(estate->routes);
+	vmac_port_free(estate->vmacs);
 	free(estate->claims.items);
 	free(estate->allowed.items);
 	free(estate);
@@ -307,6 +313,8 @@ int agent_estate_sweep(struct agent_estate *estate, const struct conf *conf)
 			    .conf = conf,
 			    .keeps_protocol = netmon_keeps_protocol()};
 
+	estate->equipped = true; /* perhaps by an earlier run */
+	agent_estate_strip(estate, conf);
 	for (int i = 0; i < conf->vrrps_count; i++)
 		if (!has_record(estate, conf->vrrps[i].name))
 			remove_routes(estate, conf, &conf->vrrps[i]);
@@ -468,6 +476,74 @@ void agent_estate_forget(struct agent_estate *estate, uint32_t id)
 		return;
 	note_handed_over(estate, agent_estate_at(estate, at)->name, false);
 	drop(estate, at);
+}
+
+bool agent_estate_equip_one(struct agent_estate *estate, const struct conf *conf, int place,
+			    char *ret_words, size_t room)
+{
+	const struct conf_vrrp *v = &conf->vrrps[place];
+	struct vmac vmac = {.name = v->vmac,
+			    .parent = own_interface(conf, v),
+			    .owner = estate->run_dir,
+			    .router = v->name};
+	int error;
+
+	if (!*v->vmac || !vmac.parent)
+		return true;
+	conf_vmac_mac(v, vmac.mac);
+	error = vmac_make(estate->vmacs, &vmac);
+	estate->equipped = true;
+	if (error == -ENODEV)
+		snprintf(ret_words, room, "there is no interface %s", vmac.parent);
+	else if (error == -EEXIST)
+		snprintf(ret_words, room, "an interface of that name is there, and not ours");
+	else if (error == -EBUSY)
+		snprintf(ret_words, room,
+			 "another interface on %s has its hardware address: does another VRRP "
+			 "daemon run?",
+			 vmac.parent);
+	else if (error)
+		snprintf(ret_words, room, "%s", strerror(-error));
+	return !error;
+}
+
+void agent_estate_equip(struct agent_estate *estate, const struct conf *conf)
+{
+	for (int i = 0; i < conf->vrrps_count; i++) {
+		char words[128];
+
+		/* The engine asks again, when it finds it missing. */
+		if (!agent_estate_equip_one(estate, conf, i, words, sizeof words))
+			log_warn("%s: its interface %s cannot be made: %s", conf->vrrps[i].name,
+				 conf->vrrps[i].vmac, words);
+	}
+}
+
+static bool stays(void *ctx, const char *name)
+{
+	const struct look *look = ctx;
+
+	for (int i = 0; i < look->conf->vrrps_count; i++)
+		if (own_interface(look->conf, &look->conf->vrrps[i]) &&
+		    !strcmp(look->conf->vrrps[i].vmac, name))
+			return true;
+	for (int i = 0; i < look->estate->count; i++)
+		if (!strcmp(agent_estate_at(look->estate, i)->vmac, name))
+			return true;
+	return false;
+}
+
+int agent_estate_strip(struct agent_estate *estate, const struct conf *conf)
+{
+	struct look look = {.estate = estate, .conf = conf};
+	int removed;
+
+	if (!estate->equipped)
+		return 0;
+	removed = vmac_sweep(estate->vmacs, estate->run_dir, conf ? stays : NULL, &look);
+	if (removed < 0)
+		log_err("interfaces of ours cannot be looked for: %s", strerror(-removed));
+	return removed;
 }
 
 static struct agent_estate_socket *find_socket(struct agent_estate *estate, uint32_t id)

@@ -7,7 +7,7 @@
  * address that we may add, written before an engine may add it. From that file, and from the
  * kernel's mark (see address.h), a start after a crash knows which addresses are ours, and no
  * address of anybody else is ever touched: one that was there before is not in the file, and does
- * not carry the mark.
+ * not carry the mark. Interfaces of ours carry a mark of their own (see vmac.h).
  *
  *   agent_estate_new(), agent_estate_sweep() once, agent_estate_claim() for each snapshot before an
  *   engine sees it; then the engine's messages as they come.
@@ -39,6 +39,14 @@ int agent_estate_sweep(struct agent_estate *estate, const struct conf *conf);
 /* Says durably that an engine may add the addresses of conf. keep_old: those of the snapshots
  * before it may still be there as well. */
 int agent_estate_claim(struct agent_estate *estate, const struct conf *conf, bool keep_old);
+
+/* Makes the interfaces of their own that routers of conf have, before an engine sees it. */
+void agent_estate_equip(struct agent_estate *estate, const struct conf *conf);
+/* That of one router. False: ret_words say why not. */
+bool agent_estate_equip_one(struct agent_estate *estate, const struct conf *conf, int place,
+			    char *ret_words, size_t room);
+/* Takes those away that neither conf nor a record names; conf NULL: all of them. Returns how many. */
+int agent_estate_strip(struct agent_estate *estate, const struct conf *conf);
 
 /* From the engine. -EPROTO: not a record; -ENOSPC: more routers than can be; -ENOMEM. */
 int agent_estate_record(struct agent_estate *estate, const uint8_t *bytes, size_t size);

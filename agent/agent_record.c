@@ -31,6 +31,7 @@ size_t agent_record_encode(const struct agent_record *record, void *bytes, size_
 	wire_put_u8(&w, record->state);
 	wire_put_u8(&w, record->priority);
 	wire_put_u8(&w, record->handed_over);
+	wire_put_string(&w, record->vmac, strlen(record->vmac));
 	wire_put_u32(&w, record->socket);
 	wire_put_u64(&w, record->advert_int_us);
 	wire_put_u64(&w, record->last_advert_us);
@@ -70,6 +71,7 @@ bool agent_record_decode(const void *bytes, size_t size, struct agent_record *re
 	flag = wire_get_u8(&r);
 	record->handed_over = flag != 0;
 	good = flag <= 1;
+	wire_get_string_into(&r, record->vmac, sizeof record->vmac);
 	record->socket = wire_get_u32(&r);
 	record->advert_int_us = wire_get_u64(&r);
 	record->last_advert_us = wire_get_u64(&r);

@@ -40,6 +40,7 @@ struct agent_record {
 	uint8_t state;	  /* enum vrrp_state */
 	uint8_t priority; /* as last advertised */
 	bool handed_over; /* and not lifted */
+	char vmac[CONF_IFNAME_BYTES]; /* its own interface; "": none */
 	uint32_t socket;  /* that hears its adverts; 0: none */
 	uint64_t advert_int_us;
 	uint64_t last_advert_us; /* monotonic; 0: none yet */

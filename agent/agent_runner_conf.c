@@ -187,6 +187,7 @@ void agent_runner_send_snapshot(struct agent_runner *r)
 	struct wire_writer w;
 	const struct conf_snapshot *conf = &agent_runner_snapshot(r)->conf;
 
+	agent_estate_equip(r->estate, conf->conf);
 	wire_writer_init(&w, bytes, sizeof bytes);
 	wire_put_u32(&w, conf->number);
 	wire_put_string(&w, conf->node, strlen(conf->node));

@@ -263,6 +263,25 @@ static bool queue_group_hook(struct agent_runner *r, struct wire_reader *in)
 	return true;
 }
 
+static bool make_vmac(struct agent_runner *r, struct wire_reader *in)
+{
+	const uint32_t id = wire_get_u32(in);
+	const struct agent_snapshot *snapshot = agent_runner_numbered(r, wire_get_u32(in));
+	int place = wire_get_u16(in);
+	char words[128] = "";
+	uint8_t bytes[sizeof words + 8];
+	struct wire_writer w;
+
+	if (!wire_reader_done(in) || !snapshot || place >= snapshot->conf.conf->vrrps_count)
+		return false;
+	(void)agent_estate_equip_one(r->estate, snapshot->conf.conf, place, words, sizeof words);
+	wire_writer_init(&w, bytes, sizeof bytes);
+	wire_put_u32(&w, id);
+	wire_put_string(&w, words, strlen(words));
+	agent_runner_send(r, RUNNER_MSG_VMAC_DONE, &w, -1);
+	return true;
+}
+
 /* ---- the engine's life ---- */
 
 static void remember_health(struct agent_runner *r, const char *name, uint8_t state)
@@ -334,6 +353,9 @@ static void on_message(void *ctx, uint16_t type, const uint8_t *payload, size_t 
 		break;
 	case ENGINE_MSG_FORGET:
 		agent_estate_forget(r->estate, wire_get_u32(&in));
+		/* It may have stood in the way of its heir's. */
+		if (agent_estate_strip(r->estate, agent_runner_conf(r)) > 0)
+			agent_estate_equip(r->estate, agent_runner_conf(r));
 		good = wire_reader_done(&in);
 		break;
 	case ENGINE_MSG_SOCKET:
@@ -386,6 +408,9 @@ static void on_message(void *ctx, uint16_t type, const uint8_t *payload, size_t 
 		good = wire_reader_done(&in);
 		if (good)
 			agent_runner_release_before(r, number);
+		break;
+	case ENGINE_MSG_VMAC:
+		good = make_vmac(r, &in);
 		break;
 	case ENGINE_MSG_MAINTENANCE:
 		good = set_maintenance(r, &in);
@@ -507,6 +532,7 @@ void agent_runner_finish(struct agent_runner *r)
 {
 	settle_estate(r, false);
 	agent_runner_sweep(r, agent_runner_conf(r));
+	agent_estate_strip(r->estate, NULL);
 	r->left = true;
 	if (agent_hooks_idle(r->hooks))
 		loop_quit(r->loop, 0);

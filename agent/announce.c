@@ -82,6 +82,14 @@ static int put_on_wire(int fd, int ifindex, uint16_t type, const void *packet, s
 	return 0;
 }
 
+/* RFC 9568 section 7.3, for IPv4. */
+static bool is_virtual(const uint8_t mac[6])
+{
+	static const uint8_t start[] = {0x00, 0x00, 0x5e, 0x00, 0x01};
+
+	return !memcmp(mac, start, sizeof start);
+}
+
 static int send_arp(int fd, int ifindex, const uint8_t mac[6], const struct ip_addr *addr)
 {
 	struct arp_packet packet = {
@@ -98,6 +106,10 @@ static int send_arp(int fd, int ifindex, const uint8_t mac[6], const struct ip_a
 	memcpy(packet.sender_mac, mac, sizeof packet.sender_mac);
 	memcpy(packet.sender_ip, addr->bytes, sizeof packet.sender_ip);
 	memcpy(packet.target_ip, addr->bytes, sizeof packet.target_ip);
+	if (is_virtual(mac)) {
+		packet.operation = htons(ARPOP_REPLY);
+		memcpy(packet.target_mac, mac, sizeof packet.target_mac);
+	}
 	return put_on_wire(fd, ifindex, ETH_P_ARP, &packet, sizeof packet);
 }
 

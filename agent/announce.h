@@ -6,7 +6,9 @@
  * A port around AF_PACKET. IPv4 is announced with gratuitous ARP in the request form (sender and
  * target address equal, target hardware address zero): the form that Linux clients take at once,
  * whatever the age of their entry; the reply form with a broadcast target is ignored by a young
- * one. IPv6 is announced with an unsolicited neighbour advertisement to all nodes that overrides.
+ * one. Where the hardware address is the virtual router's, it is the reply form with itself as the
+ * target: a request would be answered by the holder before us, who has the same address, and the
+ * switch would send all to him again. IPv6 is announced with an unsolicited neighbour advertisement to all nodes that overrides.
  * A question changes nobody's cache: for IPv4 the probe of RFC 5227 section 2.1.1, for IPv6 a
  * neighbour solicitation from a link-local address, which no duplicate address detection minds.
  */

@@ -175,6 +175,7 @@ static void on_second(void *ctx)
 	for (struct engine_router *router = engine->routers; router; router = router->next) {
 		engine_vips_renew(router);
 		engine_packets_greet(router);
+		engine_vmac_second(router);
 		if (report)
 			engine_packets_report(router);
 	}
@@ -407,6 +408,8 @@ void engine_apply(struct engine *engine)
 {
 	int error;
 
+	/* What the runner has made for this configuration. */
+	netmon_catch_up(engine->netmon);
 	engine->applying = true;
 	error = apply_checks(engine);
 	engine_groups_apply(engine);

@@ -28,6 +28,8 @@ enum engine_msg {
 	ENGINE_MSG_GROUP_HOOK_RUN, /* u32 snapshot, u16 place, u8 enum engine_hook_state */
 	ENGINE_MSG_RESTART_RUN,	   /* u32 snapshot, u16 place, u32 run: a check's restart command */
 	ENGINE_MSG_MAINTENANCE,	   /* u32 request, u8 on: write it down, then say so */
+	ENGINE_MSG_VMAC, /* u32 router id, u32 snapshot, u16 place: the router's own interface is
+			  * missing */
 	ENGINE_MSG_LEFT, /* every router has stopped, nothing is held: the answer to LEAVE */
 };
 
@@ -48,6 +50,7 @@ enum runner_msg {
 	RUNNER_MSG_MAINTENANCE,	  /* u32 request (0: at the start), u8 on, string error ("" if it is
 				   * written down; else it is as it was) */
 	RUNNER_MSG_HANDED_OVER,	  /* string router: before START */
+	RUNNER_MSG_VMAC_DONE,	  /* u32 router id, string error ("": it is there) */
 	RUNNER_MSG_LEAVE,	  /* stop: hand over, then LEFT */
 	RUNNER_MSG_PROBER, /* the descriptor beside it: a channel to the prober (probe_msg.h) */
 };

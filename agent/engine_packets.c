@@ -109,9 +109,9 @@ static size_t encode(const struct engine_router *router, uint8_t priority, int n
 /* 0: as the host routes. A link-local address means something on its link alone. */
 static int leaves_by(const struct engine_router *router)
 {
-	return router->conf->multicast || ip_is_link_local(&router->wire.nodes[router->wire.self])
-		       ? router->ifindex
-		       : 0;
+	if (router->conf->multicast)
+		return engine_vmac_leaves_by(router);
+	return ip_is_link_local(&router->wire.nodes[router->wire.self]) ? router->ifindex : 0;
 }
 
 /* The next destination after *at (start with -1), or NULL. *at is the node, or -1 for the group. */

@@ -8,6 +8,7 @@
  *   engine_sockets.c the sockets that hear adverts, and whose they are
  *   engine_packets.c its adverts: what comes in, what goes out
  *   engine_routes.c  its routes
+ *   engine_vmac.c    its own interface, where it has one
  *   engine_rivals.c  who else has its addresses
  *   engine_vips.c    its addresses, and the wire on which others announce them
  *   engine_announce.c what we announce
@@ -133,7 +134,10 @@ struct engine_router {
 	int ifindex; /* 0: there is none */
 	uint8_t mac[6];
 	bool has_mac;
-	bool looked, usable;	      /* by itself, whatever its group is like */
+	int vmac_ifindex;	      /* 0: it has no interface of its own, or that is not there */
+	uint64_t vmac_asked_us;	      /* when the runner was asked for it; 0: never */
+	char vmac_trouble[128];	      /* why it could not be made; "" */
+	bool looked, usable;	      /* by itself,whatever its group is like */
 	bool link_up;		      /* as the core was told */
 	char trouble[160];	      /* why not; "" if nothing is wrong */
 	struct engine_socket *socket; /* NULL: not open */
@@ -422,6 +426,15 @@ void engine_group_judge(struct engine_router *router);
 const struct engine_router *engine_group_fault(const struct engine_router *router);
 struct engine_group *engine_group_find(struct engine *engine, const char *name);
 json_t *engine_group_status(const struct engine *engine, int place);
+
+/* engine_vmac.c */
+/* False: the router should have an interface of its own, and has none; the runner is asked. */
+bool engine_vmac_look(struct engine_router *router);
+void engine_vmac_second(struct engine_router *router);
+/* The runner's answer. False: it means nothing. */
+bool engine_vmac_done(struct engine *engine, struct wire_reader *in);
+/* The interface for what the router multicasts. */
+int engine_vmac_leaves_by(const struct engine_router *router);
 
 /* engine_routes.c */
 void engine_routes_hold(struct engine_router *router);

@@ -43,7 +43,7 @@ static uint64_t now_us(const struct engine_router *router)
 static const struct netmon_link *link_of(const struct engine_router *router,
 					 const struct conf_vip *vip)
 {
-	const char *name = conf_vip_interface(router->conf, vip, router->wire.self);
+	const char *name = conf_vip_network(router->conf, vip, router->wire.self);
 
 	return name ? netmon_link_by_name(router->engine->netmon, name) : NULL;
 }

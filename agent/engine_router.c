@@ -207,6 +207,7 @@ bool engine_router_is(const struct engine_router *router, const struct agent_sna
 	       (!v->multicast || ip_equal(&router->conf->mcast_group, &v->mcast_group)) &&
 	       self == conf_of(router->snapshot)->self && v->priorities[self] &&
 	       !strcmp(interface_of(router), v->interfaces[self]) &&
+	       !strcmp(router->conf->vmac, v->vmac) &&
 	       ip_equal(engine_node_source(snapshot, v, self),
 			engine_node_source(router->snapshot, router->conf, self));
 }
@@ -242,6 +243,7 @@ static void send_record(struct engine_router *router)
 	record.advert_int_us = router->fsm.conf.advert_int_us;
 	record.last_advert_us = router->fsm.state == VRRP_MASTER ? router->fsm.sent_us : 0;
 	record.since_us = router->fsm.since_us;
+	snprintf(record.vmac, sizeof record.vmac, "%s", router->conf->vmac);
 	record.socket = router->socket ? router->socket->id : 0;
 	for (int i = 0; i < router->held_count && record.addresses_count < CONF_VIPS_MAX; i++) {
 		if (!router->held[i].ours)
@@ -508,6 +510,12 @@ static bool is_usable(struct engine_router *router, const struct netmon_link *li
 				 strerror(-error));
 			return false;
 		}
+	}
+	if (!engine_vmac_look(router)) {
+		snprintf(router->trouble, sizeof router->trouble,
+			 "its interface %s is not there%s%.100s", router->conf->vmac,
+			 *router->vmac_trouble ? ": " : "", router->vmac_trouble);
+		return false;
 	}
 	/* Last: so the socket is there, and a priority 0 can still be sent. */
 	fault = engine_check_fault(router);

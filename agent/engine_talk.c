@@ -268,6 +268,9 @@ void engine_on_message(void *ctx, uint16_t type, const uint8_t *payload, size_t 
 	case RUNNER_MSG_MAINTENANCE:
 		good = engine_moves_written(engine, &in);
 		break;
+	case RUNNER_MSG_VMAC_DONE:
+		good = engine_vmac_done(engine, &in);
+		break;
 	case RUNNER_MSG_LEAVE:
 		good = true;
 		engine_leave(engine);

@@ -43,6 +43,8 @@ static int ifindex_of(const struct engine_router *router, const struct conf_vip 
 	const char *name = conf_vip_interface(router->conf, vip, router->wire.self);
 	const struct netmon_link *link;
 
+	if (conf_vip_on_vmac(router->conf, vip))
+		return router->vmac_ifindex;
 	if (!vip->devs || !name)
 		return router->ifindex;
 	link = netmon_link_by_name(router->engine->netmon, name);
@@ -108,8 +110,12 @@ static void append(struct engine_router *router, int ifindex, const struct ip_pr
 static void choose_prefix(const struct engine_router *router, int ifindex,
 			  const struct ip_prefix *wanted, struct ip_prefix *ret_prefix)
 {
+	/* On an interface of the router's own: or that below it has it. */
+	const int below = ifindex == router->vmac_ifindex ? router->ifindex : ifindex;
+
 	*ret_prefix = *wanted;
-	if (netmon_has_subnet(router->engine->netmon, ifindex, &wanted->addr))
+	if (netmon_has_subnet(router->engine->netmon, ifindex, &wanted->addr) ||
+	    netmon_has_subnet(router->engine->netmon, below, &wanted->addr))
 		ret_prefix->prefix_len = (uint8_t)(ip_size(&wanted->addr) * 8);
 }
 
@@ -350,12 +356,13 @@ static int listener_on(struct engine *engine, int ifindex, enum ip_family family
 /* Opens an ear for where held lives, unless one is open. */
 static int watch_one(struct engine_router *router, const struct engine_held *held)
 {
-	const struct netmon_link *link =
-		netmon_link_by_index(router->engine->netmon, held->ifindex);
+	/* Two that share a virtual hardware address hear each other on the interface below. */
+	const int ifindex = held->ifindex == router->vmac_ifindex ? router->ifindex : held->ifindex;
+	const struct netmon_link *link = netmon_link_by_index(router->engine->netmon, ifindex);
 	struct engine_listener *listener;
 	struct ip_addr old;
 	int ear = 0;
-	int error = link && link->has_mac ? listener_on(router->engine, held->ifindex,
+	int error = link && link->has_mac ? listener_on(router->engine, ifindex,
 							held->prefix.addr.family, &listener)
 					  : -ENODEV;
 

@@ -304,7 +304,8 @@ int vrrp_sock_open_sender(enum ip_family family, int *ret_fd)
 	if (fd < 0)
 		return -errno;
 	if (set(fd, SOL_SOCKET, SO_PRIORITY, 6) ||
-	    (family == IP_V6 ? set(fd, IPPROTO_IPV6, IPV6_MULTICAST_LOOP, 0)
+	    (family == IP_V6 ? set(fd, IPPROTO_IPV6, IPV6_MULTICAST_LOOP, 0) ||
+				       set(fd, IPPROTO_IPV6, IPV6_FREEBIND, 1)
 			     : set(fd, IPPROTO_IP, IP_MULTICAST_LOOP, 0))) {
 		error = -errno;
 		close(fd);
@@ -371,13 +372,15 @@ int vrrp_sock_send(int fd, int ifindex, const struct ip_addr *source,
 		.msg_control = &control,
 	};
 
+	/* The source again: so that the kernel looks for none, and refuses one that has left this
+	 * host; not an IPv6 one, which may live on another interface than it leaves by. */
 	if (source->family == IP_V6) {
-		const struct in6_pktinfo info = {.ipi6_ifindex = (unsigned)ifindex};
+		struct in6_pktinfo info = {.ipi6_ifindex = (unsigned)ifindex};
 
+		memcpy(&info.ipi6_addr, source->bytes, 16);
 		parts[0].iov_len = make_v6(source, destination, size, &ip.v6);
 		put_control(&header, IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof info);
 	} else {
-		/* The source again, so that one that has left this host is an error. */
 		struct in_pktinfo info = {.ipi_ifindex = ifindex};
 
 		memcpy(&info.ipi_spec_dst, source->bytes, 4);

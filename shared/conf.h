@@ -196,7 +196,9 @@ struct conf_vrrp {
 	struct ip_addr sources[CONF_NODES_MAX]; /* mcast_src_ip / unicast_src_ip; IP_NONE: the
 						 * node's address if unicast, else the interface's
 						 * first */
-	enum ip_family family;		      /* of the sources, and so of what is advertised */
+	enum ip_family family;	      /* of the sources, and so of what is advertised */
+	char vmac[CONF_IFNAME_BYTES]; /* the interface with its own hardware address; "": none */
+	bool vmac_xmit_base;	      /* its adverts leave by the interface below that one */
 	bool auth_pass;
 	char *auth_pass_file; /* NULL: auth_data is as written */
 	uint8_t auth_data[8]; /* zero padded, as on the wire; of a file: zero
@@ -345,6 +347,12 @@ const char *conf_route_interface(const struct conf_vrrp *vrrp, const struct conf
 /* But for the interface. */
 bool conf_route_equal(const struct conf_route *a, const struct conf_route *b);
 const char *conf_vip_interface(const struct conf_vrrp *vrrp, const struct conf_vip *vip, int node);
+/* And where it is announced, which differs where the router has an interface of its own. */
+const char *conf_vip_network(const struct conf_vrrp *vrrp, const struct conf_vip *vip, int node);
+/* Has it such an interface for this address? */
+bool conf_vip_on_vmac(const struct conf_vrrp *vrrp, const struct conf_vip *vip);
+/* The virtual router's own hardware address. */
+void conf_vmac_mac(const struct conf_vrrp *vrrp, uint8_t ret_mac[6]);
 
 /* Is there anything for a prober to do? */
 bool conf_wants_prober(const struct conf *conf);

@@ -104,7 +104,7 @@ static void check_vips(struct host *host, const struct conf_vrrp *vrrp)
 
 	for (int v = 0; v < vrrp->vips_count; v++) {
 		const struct ip_addr *vip = &vrrp->vips[v].prefix.addr;
-		const char *interface = conf_vip_interface(vrrp, &vrrp->vips[v], host->conf->self);
+		const char *interface = conf_vip_network(vrrp, &vrrp->vips[v], host->conf->self);
 		bool any = false, inside = false, broadcast = false;
 
 		if (!interface)

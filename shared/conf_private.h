@@ -139,6 +139,8 @@ void conf_read_vips(const struct conf_scope *scope, const struct conf *conf,
 /* After the sources. */
 void conf_read_peers(const struct conf_scope *scope, const struct conf *conf,
 		     struct conf_vrrp *vrrp);
+/* Once its family is known. */
+void conf_read_vmac(const struct conf_scope *scope, struct conf_vrrp *vrrp);
 void conf_read_routes(const struct conf_scope *scope, const struct conf *conf,
 		      struct conf_vrrp *vrrp);
 void conf_route_release(struct conf_route *route);

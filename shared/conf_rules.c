@@ -191,6 +191,15 @@ static void rules_vrrp_pair(struct conf_reader *reader, const struct conf *conf,
 		    conf_say("use another number from 1 to 255"));
 		break;
 	}
+	for (int n = 0; n < conf->nodes_count && *b->vmac; n++) {
+		if (a->priorities[n] == 0 || b->priorities[n] == 0 || strcmp(a->vmac, b->vmac) != 0)
+			continue;
+		add(reader, CONF_ERROR, b->line, "vrrp", b->name, "use_vmac",
+		    conf_say("%s on %s is that of %s already", b->vmac, conf->nodes[n].name,
+			     a->name ? a->name : "another"),
+		    conf_say("give one of the two another name: use_vmac = \"NAME\";"));
+		break;
+	}
 	for (int v = 0; v < b->vips_count; v++)
 		for (int w = 0; w < a->vips_count; w++)
 			if (ip_equal(&a->vips[w].prefix.addr, &b->vips[v].prefix.addr))

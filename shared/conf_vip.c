@@ -31,7 +31,21 @@ const char *conf_vip_interface(const struct conf_vrrp *vrrp, const struct conf_v
 {
 	if (vrrp->priorities[node] == 0)
 		return NULL;
+	if (conf_vip_on_vmac(vrrp, vip))
+		return vrrp->vmac;
+	return conf_vip_network(vrrp, vip, node);
+}
+
+const char *conf_vip_network(const struct conf_vrrp *vrrp, const struct conf_vip *vip, int node)
+{
+	if (vrrp->priorities[node] == 0)
+		return NULL;
 	return vip->devs ? vip->devs[node] : vrrp->interfaces[node];
+}
+
+bool conf_vip_on_vmac(const struct conf_vrrp *vrrp, const struct conf_vip *vip)
+{
+	return *vrrp->vmac && !vip->devs;
 }
 
 /* An address that no host can serve, by itself or within its own prefix; NULL if it is fine. */

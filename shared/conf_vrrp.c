@@ -34,6 +34,8 @@ static const char *const known[] = {
 	"virtual_ipaddress",
 	"virtual_ipaddress_excluded",
 	"virtual_routes",
+	"use_vmac",
+	"vmac_xmit_base",
 	"track",
 	"unicast_peer",
 	"min_ttl",
@@ -447,6 +449,7 @@ void conf_read_vrrps(const struct conf_scope *top, struct conf *conf)
 		conf_read_bool(&scope, "multicast", &vrrp->multicast);
 		read_sources(&scope, conf, vrrp);
 		read_auth(&scope, vrrp);
+		conf_read_vmac(&scope, vrrp);
 		conf_read_vips(&scope, conf, vrrp);
 		conf_read_tracks(&scope, conf, vrrp->tracks, &vrrp->tracks_count);
 		conf_read_routes(&scope, conf, vrrp);

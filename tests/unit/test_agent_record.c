@@ -27,6 +27,7 @@ static void fill(struct agent_record *record, int addresses, int wills)
 	record->state = VRRP_MASTER;
 	record->priority = 90;
 	record->handed_over = addresses != 1;
+	strcpy(record->vmac, "vrrp.51");
 	record->socket = 3;
 	record->advert_int_us = 300000;
 	record->last_advert_us = UINT64_C(0x123456789abcdef);

@@ -75,7 +75,9 @@ static void instance_cell(const struct screen *screen, const json_t *instance, i
 	priority = ask_number(peer, "priority");
 	if (priority >= 0)
 		snprintf(cell, CELL_BYTES_MAX, "%-7s prio %lld%s", state, (long long)priority,
-			 strcmp(state, "MASTER") == 0 && json_is_true(json_object_get(peer, "sick"))
+			 screen_in_maintenance(screen, node) ? " maintenance"
+			 : strcmp(state, "MASTER") == 0 &&
+					 json_is_true(json_object_get(peer, "sick"))
 				 ? " sick"
 				 : "");
 	else

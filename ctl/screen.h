@@ -50,6 +50,8 @@ json_t *screen_json(const struct screen *screen);
 /* What a peer says of itself in its adverts: "MASTER", "LEFT", "SILENT". While this node is master,
  * an advert from before that is the old master's last, and no claim. */
 const char *screen_peer_state(const json_t *instance, const json_t *peer);
+/* Has that other node said so, over the replicator's link? */
+bool screen_in_maintenance(const struct screen *screen, const char *node);
 /* "12 s", "3 min", "5 h", "3 d"; "0.3 ms" for what is short. */
 const char *screen_age(json_int_t us, char room[32]);
 /* "healthy", "pending", "failed", "no contact". */

@@ -207,6 +207,17 @@ const char *screen_peer_state(const json_t *instance, const json_t *peer)
 	return state;
 }
 
+bool screen_in_maintenance(const struct screen *screen, const char *node)
+{
+	json_t *peer;
+	size_t i;
+
+	json_array_foreach (json_object_get(screen->input->syncd, "peers"), i, peer)
+		if (strcmp(ask_text(peer, "node", ""), node) == 0)
+			return json_is_true(json_object_get(peer, "maintenance"));
+	return false;
+}
+
 /* What ails it that node knows; here its adverts are all that is heard. A node in maintenance, and
  * one with a check that decides alone, rank as 1. */
 static void judge_sick_holder(struct screen *screen, const char *name, const json_t *instance)
@@ -218,7 +229,8 @@ static void judge_sick_holder(struct screen *screen, const char *name, const jso
 		json_int_t priority = ask_number(peer, "priority");
 
 		if (strcmp(screen_peer_state(instance, peer), "MASTER") == 0 &&
-		    json_is_true(json_object_get(peer, "sick")))
+		    json_is_true(json_object_get(peer, "sick")) &&
+		    !screen_in_maintenance(screen, ask_text(peer, "node", "")))
 			find(screen, VERB_PENDING,
 			     "%s: %s holds it, and ranks as %lld instead of %lld: %s; `tandem "
 			     "status` there says why",
@@ -438,6 +450,11 @@ static void judge_syncd(struct screen *screen)
 			     "%s: has another tandem.conf; it must be the same on every node",
 			     node);
 		}
+		if (screen_in_maintenance(screen, node))
+			find(screen, VERB_PENDING,
+			     "%s: in maintenance, and takes an address only where no other node "
+			     "answers",
+			     node);
 	}
 	json_array_foreach (json_object_get(input->syncd, "mirrors"), i, item)
 		judge_mirror(screen, item);

@@ -166,6 +166,21 @@ static void on_runner_closed(void *ctx, int reason)
 	loop_quit(k->loop, EXIT_FAILURE);
 }
 
+/* It is the agent's, which writes it down and speaks with nobody but in adverts. */
+static void look_for_maintenance(struct keeper *k)
+{
+	struct session_event event = {.kind = SESSION_EV_NODE};
+	char path[4096];
+
+	snprintf(path, sizeof path, "%s/maintenance", k->options->state_dir);
+	event.maintenance = access(path, F_OK) == 0;
+	if (event.maintenance == k->maintenance)
+		return;
+	k->maintenance = event.maintenance;
+	for (int i = 0; i < k->peers_count; i++)
+		peer_event(&k->peers[i], &event);
+}
+
 static void on_beat(void *ctx)
 {
 	struct keeper *k = ctx;
@@ -174,6 +189,7 @@ static void on_beat(void *ctx)
 	 * the agent, which is ordered after this daemon, must not wait for a disk. */
 	(void)msg_send(k->runner, k->ready_said ? KEEPER_MSG_BEAT : KEEPER_MSG_READY, NULL, 0, -1);
 	k->ready_said = true;
+	look_for_maintenance(k);
 	leave_if_idle(k);
 	/* While it is to stop, it looks more often whether it may. */
 	loop_timer_set(k->beat, loop_now_us(k->loop) + (k->stopping ? 20000 : KEEPER_BEAT_US));

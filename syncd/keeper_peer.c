@@ -330,6 +330,10 @@ static void perform(struct peer *p, const struct session_action *action)
 	case SESSION_ACT_PEER_HEAD:
 		on_peer_head(p, action);
 		break;
+	case SESSION_ACT_PEER_NODE:
+		p->maintenance = action->frame->node.maintenance;
+		log_info("%s is %s in maintenance", p->name, p->maintenance ? "now" : "no longer");
+		break;
 	case SESSION_ACT_TRANSFER:
 		peer_start_sending(p, action);
 		break;
@@ -384,7 +388,7 @@ static void go_down(struct peer *p, const char *reason)
 
 	if (!p->connected)
 		return;
-	p->connected = p->greeted = false;
+	p->connected = p->greeted = p->maintenance = false;
 	p->since_us = loop_now_us(p->keeper->loop);
 	if (p->error[0] == '\0')
 		snprintf(p->error, sizeof p->error, "%s", reason);

@@ -181,6 +181,7 @@ struct peer {
 	char address[128], tls[64];
 	char error[1025];
 	bool greeted;
+	bool maintenance; /* as it said in this session */
 	uint8_t config_hash[32];
 	uint8_t binding[LINK_BINDING_BYTES]; /* of this connection: what HELLO signs */
 	struct session_fsm fsm;
@@ -261,6 +262,7 @@ struct keeper {
 	struct loop_timer *beat;
 	uint32_t tickets;
 	bool ready_said, stopping;
+	bool maintenance; /* this node; the peers' people are told */
 	uint64_t started_us;
 
 	struct mirror mirrors[CONF_MIRRORS_MAX];

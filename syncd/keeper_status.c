@@ -266,12 +266,13 @@ static json_t *peer_status(const struct peer *p)
 	const struct keeper *k = p->keeper;
 
 	return json_pack(
-		"{s:s, s:s, s:b, s:o, s:o, s:o, s:o, s:o}", "node", p->name, "address", p->address,
-		"connected", p->connected, "age_us", age(k, p->since_us), "rtt_us",
+		"{s:s, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o}", "node", p->name, "address",
+		p->address, "connected", p->connected, "age_us", age(k, p->since_us), "rtt_us",
 		p->connected && p->rtt_us ? json_integer((json_int_t)p->rtt_us) : json_null(),
 		"tls", p->connected ? json_string(p->tls) : json_null(), "error",
 		p->connected ? json_null() : text_or_null(p->error), "config_hash",
-		p->greeted ? hex(p->config_hash, sizeof p->config_hash) : json_null());
+		p->greeted ? hex(p->config_hash, sizeof p->config_hash) : json_null(),
+		"maintenance", p->greeted ? json_boolean(p->maintenance) : json_null());
 }
 
 json_t *status_make(struct keeper *k)

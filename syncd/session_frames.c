@@ -280,6 +280,9 @@ void session_step_frame(struct session_fsm *fsm, const struct session_event *ev,
 	case SESSION_SYNC_REQUEST:
 		slot = frame->sync_request.slot;
 		break;
+	case SESSION_NODE:
+		session_act_frame(out, SESSION_ACT_PEER_NODE, 0, frame);
+		return;
 	case SESSION_HELLO:
 		session_close_for(fsm, frame->type, "there was one before", out);
 		return;

@@ -82,6 +82,8 @@ static void become_open(struct session_fsm *fsm, const struct session_frame *fra
 		m->relay_us = now_us + SESSION_RELAY_DELAY_US;
 		session_act(out, SESSION_ACT_SEND_HEAD, i);
 	}
+	if (fsm->maintenance)
+		session_act_send(out, 0, SESSION_NODE)->node.maintenance = true;
 }
 
 /* ---- events of the shell ---- */
@@ -289,6 +291,7 @@ static void step_mirror(struct session_fsm *fsm, const struct session_event *ev,
 	case SESSION_EV_FRAME:
 	case SESSION_EV_BAD_FRAME:
 	case SESSION_EV_TICK:
+	case SESSION_EV_NODE:
 	case SESSION_EVENTS:
 		assert(!"not an event of one mirror");
 	}
@@ -429,11 +432,26 @@ static void step_closing(struct session_fsm *fsm, const struct session_event *ev
 	}
 }
 
+/* In any state: what is not said now is said with HELLO. */
+static void on_node(struct session_fsm *fsm, const struct session_event *ev,
+		    struct session_actions *out)
+{
+	if (fsm->maintenance == ev->maintenance)
+		return;
+	fsm->maintenance = ev->maintenance;
+	if (fsm->state == SESSION_OPEN)
+		session_act_send(out, 0, SESSION_NODE)->node.maintenance = ev->maintenance;
+}
+
 void session_fsm_step(struct session_fsm *fsm, const struct session_event *ev,
 		      struct session_actions *out)
 {
 	out->count = 0;
 	out->frames_count = 0;
+	if (ev->kind == SESSION_EV_NODE) {
+		on_node(fsm, ev, out);
+		return;
+	}
 	switch (fsm->state) {
 	case SESSION_DOWN:
 		step_down(fsm, ev, out);
@@ -516,6 +534,7 @@ static const char *const event_names[SESSION_EVENTS] = {
 	[SESSION_EV_WALK_ASK] = "WALK_ASK",
 	[SESSION_EV_WALK_ANSWER] = "WALK_ANSWER",
 	[SESSION_EV_SYNC] = "SYNC",
+	[SESSION_EV_NODE] = "NODE",
 	[SESSION_EV_TICK] = "TICK",
 };
 
@@ -536,6 +555,7 @@ static const char *const action_names[SESSION_ACTIONS] = {
 	[SESSION_ACT_WALK_ASKED] = "WALK_ASKED",
 	[SESSION_ACT_WALK_ANSWERED] = "WALK_ANSWERED",
 	[SESSION_ACT_SYNC] = "SYNC",
+	[SESSION_ACT_PEER_NODE] = "PEER_NODE",
 	[SESSION_ACT_CLOSE] = "CLOSE",
 };
 

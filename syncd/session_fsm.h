@@ -87,6 +87,7 @@ enum session_event_kind {
 	SESSION_EV_WALK_ASK,	/* .mirror, .path, .after: one question of a descent */
 	SESSION_EV_WALK_ANSWER, /* .frame: a WALK_ANSWER that the shell made; .slot is filled in */
 	SESSION_EV_SYNC,	/* .mirror: a person asks; refusals are forgotten on both sides */
+	SESSION_EV_NODE,	/* .maintenance of this node, at the start and when it changes */
 	SESSION_EV_TICK,	/* session_fsm_deadline() has come */
 	SESSION_EVENTS
 };
@@ -120,6 +121,7 @@ struct session_event {
 	struct session_heads heads;
 	enum session_verdict verdict;
 	uint8_t frame_type;
+	bool maintenance;
 };
 
 enum session_action_kind {
@@ -139,6 +141,7 @@ enum session_action_kind {
 	SESSION_ACT_WALK_ASKED, /* .mirror, .frame: the shell answers with WALK_ANSWER */
 	SESSION_ACT_WALK_ANSWERED, /* .mirror, .frame */
 	SESSION_ACT_SYNC,	   /* .mirror: the peer asks: forget refusals, scan, verify */
+	SESSION_ACT_PEER_NODE,	   /* .frame is a NODE */
 	SESSION_ACT_CLOSE,	   /* .reason: the link says BYE and closes */
 	SESSION_ACTIONS
 };
@@ -235,6 +238,7 @@ struct session_fsm {
 	enum session_state state;
 	uint64_t hello_deadline_us;
 	uint32_t transfer_next;
+	bool maintenance; /* of this node */
 	struct session_mirror mirrors[SESSION_MIRRORS_MAX];
 	char reason[SESSION_REASON_ROOM];
 };

@@ -379,6 +379,9 @@ enum session_verdict session_wire_decode(uint8_t type, const void *payload, size
 	case SESSION_SYNC_REQUEST:
 		f->sync_request.slot = get_slot(&d);
 		break;
+	case SESSION_NODE:
+		f->node.maintenance = get_flag(&d);
+		break;
 	default:
 		return SESSION_BAD_TYPE;
 	}

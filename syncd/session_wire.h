@@ -60,6 +60,7 @@ enum session_frame_type {
 	SESSION_WALK_ASK = 27,
 	SESSION_WALK_ANSWER = 28,
 	SESSION_SYNC_REQUEST = 29,
+	SESSION_NODE = 30,
 };
 
 enum session_verdict {
@@ -251,6 +252,11 @@ struct session_sync_request {
 	uint8_t slot;
 };
 
+/* Of the node as a whole; until there is one, the flag is false. */
+struct session_node {
+	bool maintenance;
+};
+
 /* Link level. */
 struct session_welcome {
 	uint16_t version;
@@ -286,6 +292,7 @@ struct session_frame {
 		struct session_walk_ask walk_ask;
 		struct session_walk_answer walk_answer;
 		struct session_sync_request sync_request;
+		struct session_node node;
 	};
 };
 

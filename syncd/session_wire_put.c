@@ -185,6 +185,9 @@ size_t session_wire_encode(const struct session_frame *f, void *payload, size_t 
 	case SESSION_SYNC_REQUEST:
 		wire_put_u8(w, f->sync_request.slot);
 		break;
+	case SESSION_NODE:
+		put_flag(w, f->node.maintenance);
+		break;
 	default:
 		return 0;
 	}

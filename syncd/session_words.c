@@ -69,6 +69,7 @@ static const char *const frame_names[] = {
 	[SESSION_WALK_ASK] = "WALK_ASK",
 	[SESSION_WALK_ANSWER] = "WALK_ANSWER",
 	[SESSION_SYNC_REQUEST] = "SYNC_REQUEST",
+	[SESSION_NODE] = "NODE",
 };
 
 const char *session_frame_name(uint8_t type)

@@ -109,6 +109,32 @@ def maintenance_survives_a_restart_and_a_node_in_it_is_better_than_none():
 
 
 @test()
+def maintenance_of_one_node_shows_on_the_others():
+    with Lab() as lab:
+        web1, web2 = lab.nodes
+        keys = {node.name: node.keygen() for node in lab.nodes}
+        start_pair(lab, tandem_conf(lab, [router(advert_int=0.1)], mirrors=MIRROR, keys=keys),
+                   syncds=True)
+        lab.wait_holder("web1", VIP)
+
+        def seen():
+            return [peer["maintenance"] for peer in web1.syncd().get("peers", ())]
+
+        wait_for("the link is up", lambda: seen() == [False])
+        ask(web2, "maintenance", "on")
+        wait_for("web1 knows of it", lambda: seen() == [True])
+        shown = web1.run("tandem", "status", check_status=False).stdout
+        check("web2: in maintenance" in shown and "maintenance" in shown.splitlines()[2], shown)
+        # Over the end of the session, too.
+        next(r for r in web2.started if r.name == "syncd").stop()
+        wait_for("nothing is known without the link", lambda: seen() == [None])
+        web2.start_syncd()
+        wait_for("it is said again", lambda: seen() == [True])
+        ask(web2, "maintenance", "off")
+        wait_for("web1 knows of its end", lambda: seen() == [False])
+
+
+@test()
 def a_holder_that_ranks_low_is_seen_by_the_others_from_its_adverts():
     with Lab() as lab:
         web1, web2 = lab.nodes

@@ -173,9 +173,11 @@ struct end {
 	uint32_t last_transfer;
 	bool answered_final[MIRRORS_MAX][GENERATIONS_MAX];
 	bool want_in[MIRRORS_MAX];
+	bool peer_maintenance; /* as it said since HELLO */
 };
 
 struct node {
+	bool maintenance;
 	struct mirror mirrors[MIRRORS_MAX];
 	struct end ends[NODES_MAX];
 	uint32_t counters[MIRRORS_MAX];
@@ -578,6 +580,10 @@ static void act(int n, int p, const struct session_action *a)
 			broken("mirror %d is not shared", i);
 		break;
 	case SESSION_ACT_OPEN:
+		end->peer_maintenance = false;
+		break;
+	case SESSION_ACT_PEER_NODE:
+		end->peer_maintenance = a->frame->node.maintenance;
 		break;
 	case SESSION_ACT_PEER_HEAD:
 		end->peer_head[i] = a->frame->head.present ? get_header(a->frame->head.header,
@@ -703,6 +709,14 @@ static void link_up(int a, int b)
 	step(b, a, &ev);
 }
 
+static void tell_node(int n, int p)
+{
+	struct session_event ev = {.kind = SESSION_EV_NODE, .now_us = now};
+
+	ev.maintenance = nodes[n].maintenance;
+	step(n, p, &ev);
+}
+
 static void init_fsm(int n, int p)
 {
 	struct session_conf conf = {.mirrors_count = mirrors_count};
@@ -716,6 +730,7 @@ static void init_fsm(int n, int p)
 	}
 	session_fsm_init(&end->fsm, &conf);
 	memset(end->answered_final, 0, sizeof(end->answered_final));
+	tell_node(n, p);
 }
 
 static void crash(int n)
@@ -871,6 +886,11 @@ static void fault(void)
 		memset(nodes[n].ends[p].answered_final[i], 0,
 		       sizeof(nodes[n].ends[p].answered_final[i]));
 		step(n, p, &ev);
+	} else if (kind < 97) {
+		nodes[n].maintenance = !nodes[n].maintenance;
+		for (p = 0; p < nodes_count; p++)
+			if (p != n)
+				tell_node(n, p);
 	} else if (nodes[p].mirrors[i].head >= 0) {
 		ev.kind = SESSION_EV_WANT;
 		memcpy(ev.id, generations[nodes[p].mirrors[i].head].id, SESSION_HASH_BYTES);
@@ -946,6 +966,9 @@ static void run_seed(void)
 		for (p = 0; p < nodes_count; p++) {
 			if (p != n && nodes[n].ends[p].fsm.state != SESSION_OPEN)
 				broken("R-S7: the session of %s with %s is not open", names[n],
+				       names[p]);
+			if (p != n && nodes[n].ends[p].peer_maintenance != nodes[p].maintenance)
+				broken("R-S7: %s does not know of the maintenance of %s", names[n],
 				       names[p]);
 		}
 	}

@@ -210,6 +210,24 @@ static void expect_findings(const char *agent_text, const char *syncd_text, int 
 
 #define QUIET SYNCD(LINK_UP, "")
 
+static void another_nodes_maintenance_is_shown(void **state)
+{
+	(void)state;
+	expect(AGENT(INSTANCE("VI_1", "MASTER", "100", "false", "198.51.100.200/24",
+			      PEER("SILENT", "90"), SELF_MASTER),
+		     ""),
+	       SYNCD("{'node':'web2','address':'198.51.100.2','connected':true,'age_us':"
+		     "259200000000,'rtt_us':300,'tls':'TLSv1.3','error':null,'maintenance':true}",
+		     ""),
+	       VERB_PENDING,
+	       "edge: pending                                                  "
+	       "link web1\xe2\x80\x93web2: up 3 d, 0.3 ms, TLS 1.3\n"
+	       "            web1 (this node)      web2\n"
+	       "VI_1        MASTER  prio 100      BACKUP  prio 90 maintenance  198.51.100.200/24\n"
+	       "\n"
+	       "web2: in maintenance, and takes an address only where no other node answers\n");
+}
+
 static void a_lost_link_is_no_contact(void **state)
 {
 	(void)state;
@@ -606,6 +624,7 @@ int main(void)
 		cmocka_unit_test(a_refused_generation_is_shown_with_the_servers_own_words),
 		cmocka_unit_test(what_a_script_prints_cannot_command_the_terminal),
 		cmocka_unit_test(a_conflict_names_the_two_next_steps),
+		cmocka_unit_test(another_nodes_maintenance_is_shown),
 		cmocka_unit_test(a_lost_link_is_no_contact),
 		cmocka_unit_test(a_mirror_that_waits_is_pending_and_says_for_what),
 		cmocka_unit_test(what_failed_comes_before_what_is_not_seen),

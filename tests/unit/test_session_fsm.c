@@ -998,6 +998,31 @@ static void no_order_of_frames_breaks_it(void **state)
 
 #define test(name) cmocka_unit_test_setup(name, setup)
 
+static void maintenance_is_said_after_hello_and_when_it_changes(void **state)
+{
+	struct session_frame frame = {.type = SESSION_NODE};
+	struct session_event ev = event(SESSION_EV_NODE);
+
+	(void)state;
+	ev.maintenance = true;
+	step(&ev);
+	assert_int_equal(out.count, 0);
+	open_session();
+	assert_true(sent(SESSION_NODE)->node.maintenance);
+	step(&ev); /* no news */
+	assert_int_equal(out.count, 0);
+	ev.maintenance = false;
+	step(&ev);
+	assert_false(sent(SESSION_NODE)->node.maintenance);
+	/* The next one hears of it where it is so, and of nothing else. */
+	down();
+	open_session();
+	assert_null(sent(SESSION_NODE));
+	frame.node.maintenance = true;
+	frame_in(&frame);
+	assert_true(find(SESSION_ACT_PEER_NODE)->frame->node.maintenance);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1042,6 +1067,7 @@ int main(void)
 		test(different_trees_of_one_head_are_descended_by_who_asked),
 		test(one_question_of_a_descent_is_out_at_a_time),
 		test(a_question_about_our_tree_is_answered_with_our_slot),
+		test(maintenance_is_said_after_hello_and_when_it_changes),
 		test(without_a_connection_nothing_is_said),
 		test(after_a_close_nothing_is_heard),
 		test(no_order_of_frames_breaks_it),

@@ -135,6 +135,8 @@ static int frames(struct session_frame list[32])
 	f++->walk_answer.bytes = data; /* an empty directory */
 	f->type = SESSION_SYNC_REQUEST;
 	f++->sync_request.slot = 2;
+	f->type = SESSION_NODE;
+	f++->node.maintenance = true;
 	return (int)(f - list);
 }
 
@@ -272,7 +274,7 @@ static void an_unknown_type_is_named(void **state)
 	start();
 	assert_int_equal(judge(0), SESSION_BAD_TYPE);
 	assert_int_equal(judge(15), SESSION_BAD_TYPE);
-	assert_int_equal(judge(30), SESSION_BAD_TYPE);
+	assert_int_equal(judge(31), SESSION_BAD_TYPE);
 	assert_int_equal(judge(255), SESSION_BAD_TYPE);
 }
 

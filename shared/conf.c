@@ -284,6 +284,7 @@ static void vrrp_release(struct conf_vrrp *vrrp)
 		free(vrrp->interfaces[i]);
 	for (int i = 0; i < vrrp->vips_count; i++)
 		conf_vip_release(&vrrp->vips[i]);
+	free(vrrp->vips);
 	for (int i = 0; i < vrrp->routes_count; i++)
 		conf_route_release(&vrrp->routes[i]);
 	free(vrrp->routes);

@@ -203,7 +203,7 @@ struct conf_vrrp {
 	char *auth_pass_file; /* NULL: auth_data is as written */
 	uint8_t auth_data[8]; /* zero padded, as on the wire; of a file: zero
 			       * until conf_read_secrets() */
-	struct conf_vip vips[CONF_VIPS_MAX];
+	struct conf_vip *vips; /* CONF_VIPS_MAX at most */
 	int vips_count;
 	struct conf_route *routes;
 	int routes_count;

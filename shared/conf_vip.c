@@ -201,6 +201,20 @@ static bool read_group(const struct conf_scope *scope, const struct conf *conf, 
 	return true;
 }
 
+static void add(const struct conf_scope *scope, struct conf_vrrp *vrrp, struct conf_vip *vip)
+{
+	struct conf_vip *more =
+		reallocarray(vrrp->vips, (size_t)vrrp->vips_count + 1, sizeof *vrrp->vips);
+
+	if (!more) {
+		scope->reader->out_of_memory = true;
+		conf_vip_release(vip);
+		return;
+	}
+	vrrp->vips = more;
+	vrrp->vips[vrrp->vips_count++] = *vip;
+}
+
 static void read_list(const struct conf_scope *scope, const struct conf *conf, const char *name,
 		      bool excluded, struct conf_vrrp *vrrp)
 {
@@ -238,7 +252,7 @@ static void read_list(const struct conf_scope *scope, const struct conf *conf, c
 					    CONF_VIPS_MAX),
 				   conf_say("move some of them to another instance"));
 		if (good && !twice && vrrp->vips_count < CONF_VIPS_MAX)
-			vrrp->vips[vrrp->vips_count++] = vip;
+			add(scope, vrrp, &vip);
 		else
 			conf_vip_release(&vip);
 	}

@@ -36,12 +36,14 @@ void engine_groups_apply(struct engine *engine)
 			if (strcmp(old[j].name, conf->groups[i].name) != 0)
 				continue;
 			*group = old[j];
-			old[j].hook_failed = NULL;
+			old[j].hook = old[j].hook_failed = NULL;
 		}
 		snprintf(group->name, sizeof group->name, "%s", conf->groups[i].name);
 	}
-	for (int j = 0; j < CONF_GROUPS_MAX; j++)
+	for (int j = 0; j < CONF_GROUPS_MAX; j++) {
+		free(old[j].hook);
 		free(old[j].hook_failed);
+	}
 }
 
 /* The router that runs for a member, unless it is on its way out. */
@@ -218,7 +220,7 @@ json_t *engine_group_status(const struct engine *engine, int place)
 		json_array_append_new(members, json_string(conf->vrrps[group->members[i]].name));
 	return json_pack("{s:s s:s s:o s:o s:o}", "name", group->name, "state",
 			 vrrp_fsm_state_name(engine->groups[place].fsm.state), "members", members,
-			 "hook", engine_hook_status(engine, &engine->groups[place].hook),
+			 "hook", engine_hook_status(engine, engine->groups[place].hook),
 			 "hook_failed",
 			 engine_hook_status(engine, engine->groups[place].hook_failed));
 }

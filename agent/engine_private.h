@@ -110,7 +110,6 @@ struct engine_socket {
 };
 
 struct engine_hook {
-	bool known;
 	char name[32], state[16], outcome[160];
 	char output[ENGINE_OUTPUT_BYTES];
 	bool ok;
@@ -166,7 +165,7 @@ struct engine_router {
 	bool leaving; /* out of the configuration, or the agent stops */
 	bool moved;   /* it held the addresses when a handover was asked for */
 	bool stopped;
-	struct engine_hook hook, *hook_failed; /* the last one; the last that failed, or NULL */
+	struct engine_hook *hook, *hook_failed; /* the last one; the last that failed; or NULL */
 	struct engine_alarm alarms[VRRP_ALARMS];
 };
 
@@ -236,7 +235,7 @@ struct engine_group {
 	char name[CONF_NAME_BYTES_MAX + 1];
 	struct group_fsm fsm;
 	bool judging;
-	struct engine_hook hook, *hook_failed;
+	struct engine_hook *hook, *hook_failed;
 };
 
 /* Timers that fired late: starvation, of this process or of the whole host. */

@@ -187,6 +187,7 @@ struct engine_router *engine_router_free(struct engine_router *router)
 		return NULL;
 	engine_sockets_part(router);
 	engine_vips_unwatch(router);
+	free(router->hook);
 	free(router->hook_failed);
 	loop_timer_free(router->timer);
 	agent_snapshot_drop(router->snapshot);

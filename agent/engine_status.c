@@ -140,7 +140,7 @@ json_t *engine_hook_status(const struct engine *engine, const struct engine_hook
 {
 	json_t *object;
 
-	if (!hook || !hook->known)
+	if (!hook)
 		return json_null();
 	object = json_pack("{s:s s:s s:s s:b s:o}", "last", hook->name, "state", hook->state,
 			   "outcome", hook->outcome, "ok", hook->ok, "age_us",
@@ -231,7 +231,7 @@ static json_t *instance(const struct engine_router *router)
 	json_object_set_new(object, "refused", refused_of(router));
 	json_object_set_new(object, "in_use", engine_rivals_status(router));
 	json_object_set_new(object, "checks", checks_of(router));
-	json_object_set_new(object, "hook", engine_hook_status(router->engine, &router->hook));
+	json_object_set_new(object, "hook", engine_hook_status(router->engine, router->hook));
 	json_object_set_new(object, "hook_failed",
 			    engine_hook_status(router->engine, router->hook_failed));
 	json_object_set_new(object, "alarms", alarms_of(router));

@@ -131,18 +131,22 @@ static bool take_restart_done(struct engine *engine, struct wire_reader *in)
 	return true;
 }
 
-/* Memory for the words of a failure is taken when there is one: the engine's is locked, and there
- * may be hundreds of routers. */
-static void take_hook(struct engine_hook *last, struct engine_hook **failed,
+/* Memory is taken when there is something to be kept: the engine's is locked, and there may be
+ * hundreds of routers without a hook. */
+static void keep_hook(struct engine_hook **kept, const struct engine_hook *hook)
+{
+	if (!*kept)
+		*kept = malloc(sizeof **kept);
+	if (*kept)
+		**kept = *hook;
+}
+
+static void take_hook(struct engine_hook **last, struct engine_hook **failed,
 		      const struct engine_hook *hook)
 {
-	*last = *hook;
-	if (hook->ok)
-		return;
-	if (!*failed)
-		*failed = malloc(sizeof **failed);
-	if (*failed)
-		**failed = *hook;
+	keep_hook(last, hook);
+	if (!hook->ok)
+		keep_hook(failed, hook);
 }
 
 static bool take_hook_done(struct engine *engine, struct wire_reader *in)
@@ -162,7 +166,6 @@ static bool take_hook_done(struct engine *engine, struct wire_reader *in)
 	wire_get_string_into(in, hook.output, sizeof hook.output);
 	if (!wire_reader_done(in))
 		return false;
-	hook.known = true;
 	for (struct engine_router *router = engine->routers; router; router = router->next)
 		if (!strcmp(router->conf->name, name))
 			take_hook(&router->hook, &router->hook_failed, &hook);

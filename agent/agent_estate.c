@@ -13,6 +13,7 @@
 #include "agent/address.h"
 #include "agent/engine_msg.h"
 #include "agent/netmon.h"
+#include "agent/no_accept.h"
 #include "agent/route.h"
 #include "agent/vmac.h"
 #include "agent/vrrp_fsm.h"
@@ -51,7 +52,8 @@ struct agent_estate {
 	struct claims allowed; /* what the snapshots name: an engine can have added no other */
 	struct route_port *routes;
 	struct vmac_port *vmacs;
-	bool equipped; /* there may be interfaces of ours */
+	bool equipped;			  /* there may be interfaces of ours */
+	struct no_accept_port *no_accept; /* NULL until a snapshot has come */
 	struct entry *entries[ENGINE_ROUTERS_MAX];
 	int count;
 	struct agent_estate_socket sockets[ENGINE_ROUTERS_MAX];
@@ -215,6 +217,7 @@ struct agent_estate *agent_estate_free(struct agent_estate *estate)
 	address_port_free(estate->port);
 	route_port_free(estate->routes);
 	vmac_port_free(estate->vmacs);
+	no_accept_port_free(estate->no_accept);
 	free(estate->claims.items);
 	free(estate->allowed.items);
 	free(estate);
@@ -507,8 +510,33 @@ bool agent_estate_equip_one(struct agent_estate *estate, const struct conf *conf
 	return !error;
 }
 
+/* Who owns an address (priority 255) serves it in any case. */
+static void shut(struct agent_estate *estate, const struct conf *conf)
+{
+	struct ip_addr *addrs =
+		calloc((size_t)conf->vrrps_count * CONF_VIPS_MAX + 1, sizeof *addrs);
+	int count = 0, error = addrs ? 0 : -ENOMEM;
+
+	if (!error && !estate->no_accept)
+		error = no_accept_port_new(conf->cluster, &estate->no_accept);
+	for (int i = 0; i < conf->vrrps_count && !error; i++) {
+		const struct conf_vrrp *v = &conf->vrrps[i];
+		const int priority = v->priorities[conf->self];
+
+		for (int j = 0; j < v->vips_count && !v->accept && priority && priority < 255; j++)
+			addrs[count++] = v->vips[j].prefix.addr;
+	}
+	if (!error)
+		error = no_accept_set(estate->no_accept, addrs, count);
+	if (error)
+		log_err("packets for addresses that are only held cannot be dropped: %s",
+			strerror(-error));
+	free(addrs);
+}
+
 void agent_estate_equip(struct agent_estate *estate, const struct conf *conf)
 {
+	shut(estate, conf);
 	for (int i = 0; i < conf->vrrps_count; i++) {
 		char words[128];
 

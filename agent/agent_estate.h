@@ -40,7 +40,8 @@ int agent_estate_sweep(struct agent_estate *estate, const struct conf *conf);
  * before it may still be there as well. */
 int agent_estate_claim(struct agent_estate *estate, const struct conf *conf, bool keep_old);
 
-/* Makes the interfaces of their own that routers of conf have, before an engine sees it. */
+/* Makes the interfaces of their own that routers of conf have, and drops what comes for addresses
+ * that are not to be served, before an engine sees it. */
 void agent_estate_equip(struct agent_estate *estate, const struct conf *conf);
 /* That of one router. False: ret_words say why not. */
 bool agent_estate_equip_one(struct agent_estate *estate, const struct conf *conf, int place,

@@ -218,6 +218,7 @@ static json_t *instance(const struct engine_router *router)
 			    v->multicast ? address(&v->mcast_group) : json_null());
 	json_object_set_new(object, "trouble",
 			    *router->trouble ? json_string(router->trouble) : json_null());
+	json_object_set_new(object, "accept", json_boolean(v->accept));
 	json_object_set_new(object, "vmac", *v->vmac ? json_string(v->vmac) : json_null());
 	json_object_set_new(
 		object, "group",

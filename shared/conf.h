@@ -198,6 +198,7 @@ struct conf_vrrp {
 						 * first */
 	enum ip_family family;	      /* of the sources, and so of what is advertised */
 	char vmac[CONF_IFNAME_BYTES]; /* the interface with its own hardware address; "": none */
+	bool accept;		      /* serve the addresses, or only hold them */
 	bool vmac_xmit_base;	      /* its adverts leave by the interface below that one */
 	bool auth_pass;
 	char *auth_pass_file; /* NULL: auth_data is as written */

@@ -34,6 +34,7 @@ static const char *const known[] = {
 	"virtual_ipaddress",
 	"virtual_ipaddress_excluded",
 	"virtual_routes",
+	"accept",
 	"use_vmac",
 	"vmac_xmit_base",
 	"track",
@@ -69,6 +70,7 @@ static const struct conf_hint hints[] = {
 	 "write track = [ \"NAME\" ]; with a check that has interface = \"...\""},
 	{"track_file", "write track = [ \"NAME\" ]; with a check that has file = \"...\""},
 	{"preempt", "remove it: preempting is the rule unless nopreempt = true"},
+	{"no_accept", "write accept = false;"},
 	{"virtual_ipaddresses", "the setting is called virtual_ipaddress"},
 	{NULL, NULL},
 };
@@ -425,6 +427,7 @@ void conf_read_vrrps(const struct conf_scope *top, struct conf *conf)
 			.down_adverts = conf->defaults.down_adverts,
 			.garp = conf->defaults.garp,
 			.stop_wait_us = 3 * SECOND_US,
+			.accept = true,
 			.notify_timeout_us = 60 * SECOND_US,
 			.group = -1,
 			.line = conf_line(setting),
@@ -449,6 +452,7 @@ void conf_read_vrrps(const struct conf_scope *top, struct conf *conf)
 		conf_read_bool(&scope, "multicast", &vrrp->multicast);
 		read_sources(&scope, conf, vrrp);
 		read_auth(&scope, vrrp);
+		conf_read_bool(&scope, "accept", &vrrp->accept);
 		conf_read_vmac(&scope, vrrp);
 		conf_read_vips(&scope, conf, vrrp);
 		conf_read_tracks(&scope, conf, vrrp->tracks, &vrrp->tracks_count);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Interfaces with a router's own hardware address: their names, and what lives on them. */
+/* Interfaces with a router's own hardware address: their names, and what lives on them. And whether
+ * addresses are served. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -103,10 +104,23 @@ static void what_is_wrong_with_it_is_told(void **state)
 	expect_said(HEAD VRRP("use_vmac = \"eth0\";"),
 		    "f:7: vrrp.VI_1.use_vmac: \"eth0\" is the interface below it; give it another "
 		    "name, or write use_vmac = true;\n");
-	expect_said(
-		HEAD VRRP("vmac_xmit_base = true;"),
-		"f:7: warning: vrrp.VI_1.vmac_xmit_base: has no effect without use_vmac; write "
-		"use_vmac = true; or use_vmac = \"vrrp.51\";\n");
+	expect_said(HEAD VRRP("vmac_xmit_base = true;"),
+		    "f:7: warning: vrrp.VI_1.vmac_xmit_base: has no effect without use_vmac; write "
+		    "use_vmac = true; or use_vmac = \"vrrp.51\";\n");
+}
+
+static void addresses_are_served_unless_the_file_says_otherwise(void **state)
+{
+	struct conf *c = parse_good(HEAD VRRP(""), NULL);
+
+	(void)state;
+	assert_true(c->vrrps[0].accept);
+	conf_free(c);
+	c = parse_good(HEAD VRRP("accept = false;"), NULL);
+	assert_false(c->vrrps[0].accept);
+	conf_free(c);
+	expect_said(HEAD VRRP("no_accept = true;"), "f:7: vrrp.VI_1.no_accept: unknown setting; "
+						    "write accept = false;\n");
 }
 
 static void two_routers_cannot_share_one(void **state)
@@ -126,6 +140,7 @@ int main(void)
 		cmocka_unit_test(addresses_live_on_it_unless_they_have_one_of_their_own),
 		cmocka_unit_test(what_is_wrong_with_it_is_told),
 		cmocka_unit_test(two_routers_cannot_share_one),
+		cmocka_unit_test(addresses_are_served_unless_the_file_says_otherwise),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

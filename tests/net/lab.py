@@ -553,7 +553,7 @@ class Node(Host):
     def start_agent(self):
         running = self.start("agent", "tandem-agent", "--foreground", "--node", self.name)
         wait_for(f"tandem-agent answers on {self.name}",
-                 lambda: self.agent() or not running.alive())
+                 lambda: self.agent().get("ok") or not running.alive())
         check(running.alive(), f"tandem-agent on {self.name} ended: {running.text()}")
         return running
 

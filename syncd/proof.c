@@ -13,6 +13,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "shared/process.h"
+
 #define TAIL_BYTES_MAX (64 * 1024)
 #define POLL_FIRST_US 1000u
 #define POLL_LATER_US 10000u
@@ -20,9 +22,9 @@
 /* A reading takes this long if nobody has measured it. */
 #define PARSE_US 20000u
 
-struct process {
+struct who {
 	pid_t pid;
-	uint64_t start; /* ticks since boot: a number used again is another process */
+	uint64_t start_ticks; /* a number used again is another process */
 };
 
 struct proof {
@@ -31,14 +33,14 @@ struct proof {
 	uint64_t began_us, deadline_us;
 	uint64_t reloaded_us; /* 0: the command is still running */
 
-	struct process master; /* pid 0: none */
-	bool was_idle;	       /* it read nothing when the commit was complete */
-	struct process before[PROOF_WORKERS_MAX];
+	struct who master; /* pid 0: none */
+	bool was_idle;	   /* it read nothing when the commit was complete */
+	struct who before[PROOF_WORKERS_MAX];
 	int before_count;
 
 	uint64_t first_us;  /* when a new worker was seen first */
 	uint64_t latest_us; /* when the latest of them was seen first */
-	struct process fresh[PROOF_WORKERS_MAX];
+	struct who fresh[PROOF_WORKERS_MAX];
 	int fresh_count;
 	int clear_count; /* those of fresh that cannot stem from an earlier reading */
 
@@ -66,55 +68,32 @@ static pid_t read_pid_file(const char *path)
 	return pid > 1 && pid < (1 << 22) ? (pid_t)pid : 0;
 }
 
-/* Start time and parent from /proc/PID/stat; the name in it may hold blanks and brackets. */
-static bool look_at(pid_t pid, struct process *ret_process, pid_t *ret_parent)
+/* Who it is, and its parent. One that has ended and waits to be reaped does nothing any more. */
+static bool look_at(pid_t pid, struct who *ret_who, pid_t *ret_parent)
 {
-	char path[64], text[1024];
-	int fd;
+	struct process process;
 
-	snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
+	if (process_read(pid, &process) < 0 || process.state == 'Z' || process.state == 'X')
 		return false;
-
-	ssize_t n = read(fd, text, sizeof text - 1);
-
-	close(fd);
-	if (n <= 0)
-		return false;
-	text[n] = '\0';
-
-	char *at = strrchr(text, ')');
-	char state;
-	int parent;
-	unsigned long long start;
-
-	if (at == NULL || sscanf(at + 1,
-				 " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d "
-				 "%*d %*d %*d %llu",
-				 &state, &parent, &start) != 3)
-		return false;
-	if (state == 'Z' || state == 'X')
-		return false;
-	*ret_process = (struct process){.pid = pid, .start = start};
+	*ret_who = (struct who){.pid = pid, .start_ticks = process.start_ticks};
 	if (ret_parent)
-		*ret_parent = (pid_t)parent;
+		*ret_parent = process.parent;
 	return true;
 }
 
-static int add_child(struct process *list, int count, pid_t pid, pid_t master)
+static int add_child(struct who *list, int count, pid_t pid, pid_t master)
 {
-	struct process process;
+	struct who who;
 	pid_t parent;
 
-	if (count < PROOF_WORKERS_MAX && look_at(pid, &process, &parent) && parent == master)
-		list[count++] = process;
+	if (count < PROOF_WORKERS_MAX && look_at(pid, &who, &parent) && parent == master)
+		list[count++] = who;
 	return count;
 }
 
 /* The kernel lists a thread's children where it was built to (CONFIG_PROC_CHILDREN); otherwise
  * every process is asked for its parent. */
-static int children_of(pid_t master, struct process list[PROOF_WORKERS_MAX])
+static int children_of(pid_t master, struct who list[PROOF_WORKERS_MAX])
 {
 	char path[64];
 	int count = 0;
@@ -144,10 +123,10 @@ static int children_of(pid_t master, struct process list[PROOF_WORKERS_MAX])
 	return count;
 }
 
-static bool contains(const struct process *list, int count, const struct process *process)
+static bool contains(const struct who *list, int count, const struct who *who)
 {
 	for (int i = 0; i < count; i++)
-		if (list[i].pid == process->pid && list[i].start == process->start)
+		if (list[i].pid == who->pid && list[i].start_ticks == who->start_ticks)
 			return true;
 	return false;
 }
@@ -174,11 +153,11 @@ static bool is_working(pid_t pid)
 static void find_master(struct proof *p)
 {
 	pid_t pid = read_pid_file(p->pid_file);
-	struct process found;
+	struct who found;
 
 	if (pid == 0 || !look_at(pid, &found, NULL))
-		found = (struct process){0};
-	if (found.pid == p->master.pid && found.start == p->master.start)
+		found = (struct who){0};
+	if (found.pid == p->master.pid && found.start_ticks == p->master.start_ticks)
 		return;
 	/* Another master (a restart, an upgraded binary): all its workers are new. */
 	if (p->master.pid != 0)
@@ -292,7 +271,7 @@ const char *proof_text(const struct proof *p)
 static bool is_ours(const struct proof *p, const char *line)
 {
 	const char *at = strstr(line, "[emerg] ");
-	struct process all[PROOF_WORKERS_MAX];
+	struct who all[PROOF_WORKERS_MAX];
 	pid_t pid;
 
 	if (at == NULL)
@@ -376,7 +355,7 @@ static bool has_complained(struct proof *p)
 /* How many of the new workers are at work now. */
 static int look_for_workers(struct proof *p, uint64_t now_us)
 {
-	struct process all[PROOF_WORKERS_MAX];
+	struct who all[PROOF_WORKERS_MAX];
 	int count = children_of(p->master.pid, all);
 	int working = 0;
 
@@ -402,7 +381,7 @@ static int look_for_workers(struct proof *p, uint64_t now_us)
 
 enum proof_verdict proof_poll(struct proof *p, uint64_t now_us)
 {
-	struct process before = p->master;
+	struct who before = p->master;
 
 	find_master(p);
 	if (p->master.pid == 0 && before.pid == 0 && p->reloaded_us == 0)

@@ -4,16 +4,18 @@
 
 uint64_t vrrp_fsm_contend_deadline_us(const struct vrrp_fsm *fsm)
 {
-	static const uint32_t after_us[VRRP_CONTENTION_ANNOUNCES - 1] = {20000, 50000, 200000};
+	static const uint64_t after_us[VRRP_CONTENTION_ANNOUNCES] = {20000, 50000, 200000,
+								     VRRP_NEVER_US};
 	const uint64_t last_us = fsm->conf.garp_lower_prio_delay_us;
 	const int step = fsm->contend_step;
 
-	if (step >= VRRP_CONTENTION_ANNOUNCES ||
-	    (step == VRRP_CONTENTION_ANNOUNCES - 1 && !last_us))
+	if (step >= VRRP_CONTENTION_ANNOUNCES)
 		return VRRP_NEVER_US;
-	if (step == VRRP_CONTENTION_ANNOUNCES - 1 || (last_us && last_us < after_us[step]))
-		return later(fsm->contend_from_us, last_us);
-	return later(fsm->contend_from_us, after_us[step]);
+	/* Without a last one the third is: what would follow is due with it. */
+	if (!last_us && after_us[step] == VRRP_NEVER_US)
+		return fsm->contend_from_us;
+	return later(fsm->contend_from_us,
+		     last_us ? min_us(after_us[step], last_us) : after_us[step]);
 }
 
 /* A peer that knows nothing of sickness and would have to be told. by_last_word: by what it

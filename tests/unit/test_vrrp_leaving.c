@@ -215,6 +215,7 @@ static void a_leavers_last_word_makes_its_successor_announce_again(void **state)
 	expect_did("S90 H A TMASTER/master-left");
 	hear(0, 1, now_us + 3000);
 	expect_did("A"); /* and no alarm: a handover is no contention */
+	assert_int_equal(actions.list[0].u.announce, VRRP_ANNOUNCE_MASTER);
 	expect_deadline(now_us + 3000 + 20000);
 	hear(0, 1, now_us + 500000); /* who goes on is alive */
 	expect_did("!3 S90");

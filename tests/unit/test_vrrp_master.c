@@ -155,6 +155,9 @@ static void each_announcement_says_what_it_is_for(void **state)
 	conf.garp_master_delay_us = 0;
 	now_us = become_master();
 	assert_string_equal(announced_until(now_us, now_us + 12 * SECOND), "m0 r10000000");
+	conf.garp_master_delay_us = 1;
+	now_us = become_master();
+	assert_string_equal(announced_until(now_us, now_us + 11 * SECOND), "m0 m1 r10000001");
 	/* One packet for both: as many as the weightier one has. */
 	configure_three();
 	now_us = become_master();

@@ -127,7 +127,7 @@ static void spread_leaving(struct group_member *members, int count)
 bool group_fsm_judge(struct group_fsm *fsm, struct group_member *members, int count)
 {
 	const enum vrrp_state before = fsm->state;
-	bool all_ready = true, joins;
+	bool all_ready = true;
 	int holders = 0;
 
 	assert(count > 0 && count <= GROUP_MEMBERS_MAX);
@@ -136,8 +136,7 @@ bool group_fsm_judge(struct group_fsm *fsm, struct group_member *members, int co
 	fsm->state = state_of(members, count, &holders);
 	if (fsm->state == VRRP_INIT)
 		return fsm->state != before;
-	joins = some_join_masters(members, count);
-	fsm->ends = fsm->state != VRRP_MASTER && holders > 0 && !joins &&
+	fsm->ends = fsm->state != VRRP_MASTER && holders > 0 &&
 		    (fsm->ends || before == VRRP_MASTER || one_was_away(members, count) ||
 		     one_obeys_a_better(members, count));
 	for (int i = 0; i < count; i++) {
@@ -146,7 +145,7 @@ bool group_fsm_judge(struct group_fsm *fsm, struct group_member *members, int co
 		all_ready = all_ready && (member->state == VRRP_MASTER ||
 					  (member->state == VRRP_BACKUP && member->wants));
 	}
-	if (all_ready || joins) {
+	if (all_ready || some_join_masters(members, count)) {
 		for (int i = 0; i < count; i++)
 			if (members[i].fsm->state == VRRP_BACKUP)
 				members[i].todo = GROUP_DO_TAKE;

@@ -398,7 +398,7 @@ class Family:
         """Who notices; None: nobody."""
         own = self.spec["cores"].get(path)
         for unit in sorted(self.spec["units"], key=lambda name: name != own):
-            found = self.fails(folder, unit, 5)
+            found = self.fails(folder, unit, 1)
             if found:
                 return found
         for sim in self.spec["sims"] if seeds else []:

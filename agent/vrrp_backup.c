@@ -97,48 +97,14 @@ static void judge_again(struct vrrp_fsm *fsm)
 	vrrp_fsm_judge_master(fsm, master, fsm->peers[master].heard_us, fsm->now_us);
 }
 
-/* The highest master that was heard lately and has not left, or -1. */
-static int other_master(const struct vrrp_fsm *fsm, uint64_t now_us)
+/* An advert of a living master; since_us as above. Of two masters the one that will win is the one
+ * that counts, for as long as it is heard: the other one's sickness or departure is no reason to do
+ * anything. */
+static void hear_master(struct vrrp_fsm *fsm, int node, uint64_t arrival_us, uint64_t since_us)
 {
-	int best = -1;
-
-	for (int i = 0; i < fsm->conf.nodes_count; i++) {
-		const struct vrrp_peer *peer = &fsm->peers[i];
-
-		if (peer->priority == VRRP_PRIORITY_LEAVE ||
-		    now_us >= later(peer->heard_us, patience_us(fsm, vrrp_fsm_interval_us(fsm, i))))
-			continue;
-		if (best < 0 ||
-		    vrrp_fsm_outranks(fsm, peer->priority, i, fsm->peers[best].priority, best))
-			best = i;
-	}
-	return best;
-}
-
-static void backup_hears(struct vrrp_fsm *fsm, int node, uint8_t priority, uint64_t arrival_us)
-{
+	const uint8_t priority = fsm->peers[node].priority;
 	const int master = fsm->master;
-	int other;
 
-	if (priority == VRRP_PRIORITY_LEAVE) {
-		/* 6.4.2 (425). From somebody who is not the master it frees nothing. A repeat does
-		 * not begin the wait anew, or a sender that repeats it would block us. */
-		if (master >= 0 && master != node)
-			return;
-		fsm->down_base_us = min_us(fsm->down_base_us, arrival_us);
-		fsm->master = -1;
-		fsm->master_left = true;
-		fsm->left_node = node;
-		fsm->take_base_us = VRRP_NEVER_US;
-		fsm->preempt_since_us = VRRP_NEVER_US;
-		fsm->doubted = false;
-		other = other_master(fsm, arrival_us);
-		if (other >= 0) /* its advert was passed over while a higher one was heard */
-			vrrp_fsm_judge_master(fsm, other, fsm->peers[other].heard_us, arrival_us);
-		return;
-	}
-	/* Of two masters the one that will win is the one that counts, for as long as it is heard:
-	 * the other one's sickness or departure is no reason to do anything. */
 	if (master >= 0 && master != node &&
 	    arrival_us < later(fsm->peers[master].heard_us, patience_us(fsm, fsm->master_int_us)) &&
 	    vrrp_fsm_outranks(fsm, fsm->peers[master].priority, master, priority, node)) {
@@ -146,7 +112,31 @@ static void backup_hears(struct vrrp_fsm *fsm, int node, uint8_t priority, uint6
 			rearm(fsm, node, arrival_us);
 		return;
 	}
-	vrrp_fsm_judge_master(fsm, node, arrival_us, arrival_us);
+	vrrp_fsm_judge_master(fsm, node, arrival_us, since_us);
+}
+
+/* 6.4.2 (425). From somebody who is not the master it frees nothing. A repeat does not begin the
+ * wait anew, or a sender that repeats it would block us. */
+static void hear_leaving(struct vrrp_fsm *fsm, int node, uint64_t arrival_us)
+{
+	if (fsm->master >= 0 && fsm->master != node)
+		return;
+	fsm->down_base_us = min_us(fsm->down_base_us, arrival_us);
+	fsm->master = -1;
+	fsm->master_left = true;
+	fsm->left_node = node;
+	fsm->take_base_us = VRRP_NEVER_US;
+	fsm->preempt_since_us = VRRP_NEVER_US;
+	fsm->doubted = false;
+	/* Other masters were passed over while it was heard. */
+	for (int i = 0; i < fsm->conf.nodes_count; i++) {
+		const struct vrrp_peer *peer = &fsm->peers[i];
+		const uint64_t wait_us = patience_us(fsm, vrrp_fsm_interval_us(fsm, i));
+
+		if (peer->priority != VRRP_PRIORITY_LEAVE &&
+		    arrival_us < later(peer->heard_us, wait_us))
+			hear_master(fsm, i, peer->heard_us, arrival_us);
+	}
 }
 
 static void backup_timer(struct vrrp_fsm *fsm, struct vrrp_actions *out)
@@ -205,11 +195,15 @@ void vrrp_fsm_step_backup(struct vrrp_fsm *fsm, const struct vrrp_event *ev,
 			  struct vrrp_actions *out)
 {
 	bool was_undetermined;
+	uint64_t arrival_us;
 
 	switch (ev->type) {
 	case VRRP_EV_ADVERT:
-		backup_hears(fsm, ev->u.advert.node, ev->u.advert.priority,
-			     min_us(ev->u.advert.arrival_us, ev->now_us));
+		arrival_us = min_us(ev->u.advert.arrival_us, ev->now_us);
+		if (ev->u.advert.priority == VRRP_PRIORITY_LEAVE)
+			hear_leaving(fsm, ev->u.advert.node, arrival_us);
+		else
+			hear_master(fsm, ev->u.advert.node, arrival_us, arrival_us);
 		break;
 	case VRRP_EV_TIMER:
 		backup_timer(fsm, out);

@@ -370,6 +370,24 @@ static void a_sick_holder_that_leaves_is_one_that_left(void **state)
 	expect_did("S100 H A TMASTER/master-left");
 }
 
+/* Seed 286127 of sim_vrrp. */
+static void when_a_master_leaves_all_others_that_were_heard_count(void **state)
+{
+	static const uint8_t priorities[] = {100, 189, 221, 254};
+
+	(void)state;
+	for (int last = 1; last < 3; last++) {
+		configure(3, SECOND, 4, priorities);
+		start();
+		hear(3, 254, T0 + SECOND);
+		hear(3 - last, priorities[3 - last], T0 + SECOND + 100000);
+		hear(last, priorities[last], T0 + SECOND + 900000);
+		hear(3, 0, T0 + 2 * SECOND);
+		assert_int_equal(fsm.master, 2);
+		expect_deadline(T0 + 4 * SECOND + 900000 + 156 * SECOND / 256);
+	}
+}
+
 static void the_second_of_two_masters_counts_if_it_ranks_as_high_as_this_node(void **state)
 {
 	(void)state;
@@ -590,6 +608,7 @@ int main(void)
 			a_healthy_master_that_falls_sick_is_no_longer_preempted_but_replaced),
 		cmocka_unit_test(the_departure_of_another_node_does_not_move_the_take_over),
 		cmocka_unit_test(a_sick_holder_that_leaves_is_one_that_left),
+		cmocka_unit_test(when_a_master_leaves_all_others_that_were_heard_count),
 		cmocka_unit_test(the_second_of_two_masters_counts_if_it_ranks_as_high_as_this_node),
 		cmocka_unit_test(a_take_over_is_preemption_while_the_lower_master_is_heard),
 		cmocka_unit_test(a_deadline_that_is_doubted_lies_ahead_whatever_it_was_for),

@@ -520,7 +520,8 @@ static inline void deliver(const struct message *m)
 		node->inbox[node->inbox_count++] = *m;
 }
 
-static inline void watch(void)
+/* Somebody holds the address of each of the networks. */
+static inline bool is_held(void)
 {
 	for (int i = 0; i < world.networks_count; i++) {
 		bool held = false;
@@ -531,8 +532,10 @@ static inline void watch(void)
 			held |= node->resumes[i] ||
 				(node->running && vrrp_fsm_holds(&node->routers[i]));
 		}
-		world.gap |= !held;
+		if (!held)
+			return false;
 	}
+	return true;
 }
 
 static inline void run(uint64_t for_us)
@@ -568,7 +571,7 @@ static inline void run(uint64_t for_us)
 		} else {
 			return;
 		}
-		watch();
+		world.gap = world.gap || !is_held();
 	}
 }
 

@@ -298,6 +298,10 @@ static void schedule(uint64_t seed)
 			links(holder);
 		}
 		run(down_us + SECOND / 100);
+		if (!is_held())
+			fail("A21", "nobody took over in time");
+		/* Two that did at once are one soon (A22). */
+		run(3 * world.conf.advert_int_us);
 		if (find_holder() == holder)
 			fail("A21", "nobody took over in time");
 	}

@@ -2,6 +2,7 @@
 /* A router in MASTER: adverts, announcements, contention, resignation. RFC 9568 section 6.4.3. */
 #include "agent/vrrp_fsm_private.h"
 
+/* NEVER: the series is over, or there is none. */
 uint64_t vrrp_fsm_contend_deadline_us(const struct vrrp_fsm *fsm)
 {
 	static const uint64_t after_us[VRRP_CONTENTION_ANNOUNCES] = {20000, 50000, 200000,
@@ -11,9 +12,6 @@ uint64_t vrrp_fsm_contend_deadline_us(const struct vrrp_fsm *fsm)
 
 	if (step >= VRRP_CONTENTION_ANNOUNCES)
 		return VRRP_NEVER_US;
-	/* Without a last one the third is: what would follow is due with it. */
-	if (!last_us && after_us[step] == VRRP_NEVER_US)
-		return fsm->contend_from_us;
 	return later(fsm->contend_from_us,
 		     last_us ? min_us(after_us[step], last_us) : after_us[step]);
 }

@@ -149,7 +149,7 @@ soak: lab
 interop-13: lab
 	$(Q)tests/as-root tests/net/root-of-debian-13 '$(abspath $(B))/debian-13'
 	$(Q)tests/as-root env KEEPALIVED_ROOT='$(abspath $(B))/debian-13' tests/net/run \
-		--build '$(B)' interop forty_two
+		--build '$(B)' interop forty_two hardware_address_fail_over
 
 # What a client sees of tandem and of keepalived; ARGS="--quick --write", or names of cases.
 bench-agent: lab

@@ -639,7 +639,7 @@ bool agent_estate_can_resume(const struct agent_record *record, const struct con
 	v = &conf->vrrps[place];
 	return own_interface(conf, v) && !strcmp(own_interface(conf, v), record->interface) &&
 	       v->vrid == record->vrid && v->version == record->version &&
-	       v->family == record->source.family;
+	       !strcmp(v->vmac, record->vmac) && v->family == record->source.family;
 }
 
 const char *agent_estate_handed_over(const struct agent_estate *estate, int at)

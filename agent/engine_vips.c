@@ -105,17 +105,20 @@ static void append(struct engine_router *router, int ifindex, const struct ip_pr
 	router->record_due = true;
 }
 
+/* The interface whose subnets count: of an interface of the router's own the one below it. */
+static int below(const struct engine_router *router, int ifindex)
+{
+	return ifindex == router->vmac_ifindex ? router->ifindex : ifindex;
+}
+
 /* As a host's own address where the interface has the subnet: a service address that became the
  * subnet's primary one would take the node's own with it when it goes. */
 static void choose_prefix(const struct engine_router *router, int ifindex,
 			  const struct ip_prefix *wanted, struct ip_prefix *ret_prefix)
 {
-	/* On an interface of the router's own: or that below it has it. */
-	const int below = ifindex == router->vmac_ifindex ? router->ifindex : ifindex;
-
 	*ret_prefix = *wanted;
 	if (netmon_has_subnet(router->engine->netmon, ifindex, &wanted->addr) ||
-	    netmon_has_subnet(router->engine->netmon, below, &wanted->addr))
+	    netmon_has_subnet(router->engine->netmon, below(router, ifindex), &wanted->addr))
 		ret_prefix->prefix_len = (uint8_t)(ip_size(&wanted->addr) * 8);
 }
 
@@ -217,7 +220,9 @@ void engine_vips_make_room(struct engine_router *router)
 		struct address_options options;
 
 		if (!vip || !held->ours || prefix.addr.family != IP_V4 || prefix.prefix_len == 32 ||
-		    !netmon_has_kin(router->engine->netmon, held->ifindex, &prefix))
+		    (!netmon_has_kin(router->engine->netmon, held->ifindex, &prefix) &&
+		     !netmon_has_kin(router->engine->netmon, below(router, held->ifindex),
+				     &prefix)))
 			continue;
 		options = options_of(vip);
 		prefix.prefix_len = 32;
@@ -357,7 +362,7 @@ static int listener_on(struct engine *engine, int ifindex, enum ip_family family
 static int watch_one(struct engine_router *router, const struct engine_held *held)
 {
 	/* Two that share a virtual hardware address hear each other on the interface below. */
-	const int ifindex = held->ifindex == router->vmac_ifindex ? router->ifindex : held->ifindex;
+	const int ifindex = below(router, held->ifindex);
 	const struct netmon_link *link = netmon_link_by_index(router->engine->netmon, ifindex);
 	struct engine_listener *listener;
 	struct ip_addr old;

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Virtual routers with a hardware address of their own: with use_vmac, alone and beside keepalived."""
 import re
+import signal
 
-from lab import Capture, Lab, Probe, check, figure, read, test, wait_for
+from lab import Capture, Lab, Probe, check, figure, kill, test, wait_for
 from pairs import (VIP, VIP6, keepalived_conf, keepalived_refusals, router, start_pair,
                    tandem_conf, wait_state)
 
@@ -60,8 +61,16 @@ def the_client_keeps_the_hardware_address_when_the_router_moves():
         check(not wrong, f"{VIP} under another hardware address: {wrong}")
         senders = {mac for (mac,) in wire.packets("vrrp and vrrp.prio > 1", "eth.src")}
         check(MAC4 in senders, f"adverts come from {senders}")
-        # A crash of everything, and then an orderly end: nothing is left behind.
+        # A new engine goes on with it.
         agent = next(r for r in web1.started if r.name == "agent")
+        engine = agent.parts(privileged=False)
+        before = web2.instance()["transitions"]
+        kill(engine[0], signal.SIGKILL)
+        wait_for("a new engine is MASTER", lambda: agent.parts(privileged=False)
+                 not in ([], engine) and web1.instance().get("state") == "MASTER")
+        check(own_interfaces(web1) == (["vrrp.51"], [1, 2]), f"{own_interfaces(web1)}")
+        check(web2.instance()["transitions"] == before, "the peer saw the engine die")
+        # A crash of everything, and then an orderly end: nothing is left behind.
         agent.kill_all()
         check(own_interfaces(web1)[0] == ["vrrp.51"], "it outlives the processes")
         agent = web1.start_agent()

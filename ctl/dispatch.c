@@ -32,7 +32,7 @@ const struct verb verbs[] = {
 	{"check", verb_check, 0, 0, 1, "check [FILE]",
 	 "look through tandem.conf, and at this host with its eyes"},
 	{"reload", verb_reload, OPTION_DRY_RUN | OPTION_JSON, 0, 0, "reload [--dry-run [--json]]",
-	 "let both daemons read tandem.conf again; --dry-run: what that would change"},
+	 "let both daemons read tandem.conf again, or say what would change"},
 	{"handover", verb_handover, OPTION_ALL | OPTION_LIFT | OPTION_JSON, 0, 1,
 	 "handover [--lift] INSTANCE|--all", "let another node hold the addresses"},
 	{"maintenance", verb_maintenance, OPTION_JSON, 1, 1, "maintenance on|off",

@@ -28,8 +28,9 @@ def neighbour(host, address):
     return found.group(1) if found else None
 
 
-def sources6(lab):
-    return "{ " + " ".join(f'{node.name} = "{node.link_local}";' for node in lab.nodes) + " }"
+def sources6(lab, multicast):
+    return "{ " + " ".join(f'{node.name} = "{node.link_local if multicast else node.address6}";'
+                           for node in lab.nodes) + " }"
 
 
 @test()
@@ -114,7 +115,9 @@ def beside_keepalived(version, multicast, vip=VIP):
                     "multicast": "true" if multicast else "false"}
         base = "" if multicast else "  vmac_xmit_base\n"
         if ":" in vip:
-            settings["mcast_src_ip"] = sources6(lab)
+            settings["mcast_src_ip" if multicast else "unicast_src_ip"] = sources6(lab, multicast)
+            if not multicast:
+                settings["min_ttl"] = 64  # what keepalived sends, there alone
             for host in (*lab.nodes, lab.client):
                 host.use_ipv6()
         web1.configure(tandem_conf(lab, [router(vip=vip, **settings)]))
@@ -151,6 +154,11 @@ def routers_with_a_hardware_address_fail_over_with_keepalived_over_v2_multicast(
 
 
 @test()
+def routers_with_a_hardware_address_fail_over_with_keepalived_over_v2_unicast():
+    beside_keepalived(2, False)
+
+
+@test()
 def routers_with_a_hardware_address_fail_over_with_keepalived_over_v3_multicast():
     beside_keepalived(3, True)
 
@@ -163,3 +171,8 @@ def routers_with_a_hardware_address_fail_over_with_keepalived_over_v3_unicast():
 @test()
 def routers_with_a_hardware_address_fail_over_with_keepalived_over_ipv6_multicast():
     beside_keepalived(3, True, VIP6)
+
+
+@test()
+def routers_with_a_hardware_address_fail_over_with_keepalived_over_ipv6_unicast():
+    beside_keepalived(3, False, VIP6)

@@ -235,10 +235,14 @@ int announce_listen(int ifindex, enum ip_family family, int *ret_fd)
 	/* Made without a protocol and bound once: changing a running socket's protocol waits for
 	 * a grace period of the whole kernel. */
 	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), error;
+	const int on = 1;
 
 	if (fd < 0)
 		return -errno;
 	error = announce_hear(fd, family, false);
+	/* Hundreds of announcements of our own may leave by this interface at once. */
+	if (!error && setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof on))
+		error = -errno;
 	if (!error && bind(fd, (struct sockaddr *)&at, sizeof at))
 		error = -errno;
 	if (error) {

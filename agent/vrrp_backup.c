@@ -182,7 +182,6 @@ static void group_left(struct vrrp_fsm *fsm, int node)
 		return;
 	fsm->peers[node].priority = VRRP_PRIORITY_LEAVE;
 	fsm->peers[node].heard_us = fsm->now_us;
-	fsm->peers[node].last_word = false;
 	fsm->down_base_us = min_us(fsm->down_base_us, fsm->now_us);
 	fsm->master = -1;
 	fsm->master_left = true;

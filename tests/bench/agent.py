@@ -263,7 +263,8 @@ def main():
             bench.run(wanted)
         except lab.Interrupted as reason:
             bench.end()
-            lab.say(f"interrupted by {reason}; what was measured is in {bench.kept}")
+            kept = f"; what was measured is in {bench.kept}" if bench.results["cases"] else ""
+            lab.say(f"interrupted by {reason}{kept}")
             return 130
         except BaseException:
             bench.end()

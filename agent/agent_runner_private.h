@@ -2,10 +2,11 @@
 /*
  * agent_runner_private: what the files of the agent's runner share; nobody else includes this.
  *
- *   agent_runner.c        start, signals, the end
- *   agent_runner_conf.c   the configuration and its snapshots
- *   agent_runner_engine.c the engine's life, and the commands that it asks for
- *   agent_runner_prober.c the prober's life
+ *   agent_runner.c          start, signals, the end
+ *   agent_runner_conf.c     the configuration and its snapshots
+ *   agent_runner_engine.c   the engine's life
+ *   agent_runner_commands.c what it asks for
+ *   agent_runner_prober.c   the prober's life
  */
 #ifndef TANDEM_AGENT_RUNNER_PRIVATE_H
 #define TANDEM_AGENT_RUNNER_PRIVATE_H
@@ -113,18 +114,28 @@ void agent_runner_release_before(struct agent_runner *r, uint32_t number);
 /* agent_runner_engine.c */
 void agent_runner_send(struct agent_runner *r, enum runner_msg type, const struct wire_writer *w,
 		       int fd);
-/* resume: the records go with it. */
 /* Takes over what fork() has returned (or a negative errno) and this side's end of its channel,
  * which is closed on failure, as the child is ended then. */
 int agent_runner_adopt(struct agent_runner *r, pid_t pid, int fd, size_t queue_bytes,
 		       const struct msg_handlers *handlers, loop_child_fn on_end,
 		       struct msg_channel **ret_channel, struct loop_child **ret_child);
+/* resume: the records go with it. */
 void agent_runner_start_engine(struct agent_runner *r, bool resume);
 /* No engine runs any more, and none shall. */
 void agent_runner_finish(struct agent_runner *r);
-void agent_runner_on_hook(void *ctx, const struct agent_hook_report *report);
 void agent_runner_on_beat_timer(void *ctx);
 void agent_runner_on_restart_timer(void *ctx);
+
+/* agent_runner_commands.c: false: the message means nothing. */
+bool agent_runner_start_check(struct agent_runner *r, struct wire_reader *in);
+bool agent_runner_start_restart(struct agent_runner *r, struct wire_reader *in);
+bool agent_runner_queue_hook(struct agent_runner *r, struct wire_reader *in);
+bool agent_runner_queue_group_hook(struct agent_runner *r, struct wire_reader *in);
+bool agent_runner_make_vmac(struct agent_runner *r, struct wire_reader *in);
+bool agent_runner_set_maintenance(struct agent_runner *r, struct wire_reader *in);
+/* request: whom the engine shall answer; 0: nobody. */
+void agent_runner_tell_maintenance(struct agent_runner *r, uint32_t request, const char *error);
+void agent_runner_on_hook(void *ctx, const struct agent_hook_report *report);
 
 /* agent_runner_prober.c */
 int agent_runner_prober_init(struct agent_runner *r);

@@ -2,25 +2,26 @@
 /*
  * engine_private: what the files of the engine share (engine*.c); nobody else includes this.
  *
- *   engine.c         start, snapshots, beats, the end
- *   engine_talk.c    the runner's messages, and the control socket's requests
- *   engine_router.c  one virtual router: its conf, its events, its actions
- *   engine_sockets.c the sockets that hear adverts, and whose they are
- *   engine_packets.c its adverts: what comes in, what goes out
- *   engine_routes.c  its routes
- *   engine_vmac.c    its own interface, where it has one
- *   engine_rivals.c  who else has its addresses
- *   engine_vips.c    its addresses, and the wire on which others announce them
- *   engine_announce.c what we announce
- *   engine_check.c   one check: its life, pid files, scripts, interfaces, other routers
- *   engine_group.c   routers that move together
- *   engine_named.c   a check's processes by their name
- *   engine_file.c    a check's file with a number
- *   engine_probe.c   what checks ask of the prober
- *   engine_moves.c   handover and maintenance
- *   engine_trial.c   what a reload would do
- *   engine_mail.c    mail to people
- *   engine_status.c  what `status` answers
+ *   engine.c             start, snapshots, beats, the end
+ *   engine_talk.c        the runner's messages, and the control socket's requests
+ *   engine_router.c      one virtual router: its events, its actions
+ *   engine_router_conf.c what the file says of it, for the cores
+ *   engine_sockets.c     the sockets that hear adverts, and whose they are
+ *   engine_packets.c     its adverts: what comes in, what goes out
+ *   engine_routes.c      its routes
+ *   engine_vmac.c        its own interface, where it has one
+ *   engine_rivals.c      who else has its addresses
+ *   engine_vips.c        its addresses, and the wire on which others announce them
+ *   engine_announce.c    what we announce
+ *   engine_check.c       one check: its life, pid files, scripts, interfaces, other routers
+ *   engine_group.c       routers that move together
+ *   engine_named.c       a check's processes by their name
+ *   engine_file.c        a check's file with a number
+ *   engine_probe.c       what checks ask of the prober
+ *   engine_moves.c       handover and maintenance
+ *   engine_trial.c       what a reload would do
+ *   engine_mail.c        mail to people
+ *   engine_status.c      what `status` answers
  */
 #ifndef TANDEM_ENGINE_PRIVATE_H
 #define TANDEM_ENGINE_PRIVATE_H
@@ -358,6 +359,13 @@ void engine_router_event(struct engine_router *router, enum vrrp_event_type type
 void engine_router_away(struct engine_router *router, uint64_t pause_us);
 void engine_router_step(struct engine_router *router, const struct vrrp_event *ev);
 bool engine_router_tracks(const struct engine_router *router, const char *check);
+
+/* engine_router_conf.c */
+void engine_router_wire_conf(const struct agent_snapshot *snapshot, const struct conf_vrrp *v,
+			     struct vrrp_wire_conf *ret_wire);
+/* wire: what the other has made of the same entry. */
+void engine_router_fsm_conf(const struct agent_snapshot *snapshot, const struct conf_vrrp *v,
+			    const struct vrrp_wire_conf *wire, struct vrrp_conf *ret_conf);
 
 /* engine_sockets.c */
 /* From now on the router's adverts are heard. left: 0, or the socket that the router's record

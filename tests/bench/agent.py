@@ -8,7 +8,8 @@
     tests/bench/agent.py --list
 
 Both pairs stand at the same time, each in a laboratory of its own (tests/net/lab.py), and take
-turns round by round, so that whatever else the machine does meets both. Nothing is asserted.
+turns round by round, or go through what lasts long together, so that whatever else the machine does
+meets both. Nothing is asserted.
 --write puts the results into docs/benchmarks.md, between the two marks that are there; what was
 measured is kept in the build folder besides, and --from FILE prints or writes it again.
 """
@@ -33,7 +34,7 @@ import contestants  # noqa: E402
 import lab  # noqa: E402
 import report  # noqa: E402
 
-ROUND_SECONDS_MAX = 400
+ROUND_SECONDS_MAX = 600
 FAILED_MAX = 2  # rounds on end, then a contestant's case is given up
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -200,8 +201,9 @@ class Bench:
             for figure in names:
                 result["values"][kind.name][figure].append(got[figure])
 
-        # Many instances of both at once would disturb each other's measurement.
-        groups = [kinds] if self.quick and not case.spoils else [[kind] for kind in kinds]
+        # Hundreds of instances of both at once would disturb each other's measurement.
+        together = (self.quick or case.long) and case.settings.instances <= 50
+        groups = [kinds] if together else [[kind] for kind in kinds]
         while any(own["to do"] and own["failed"] < FAILED_MAX for own in state.values()):
             for group in groups:
                 busy = [kind for kind in group

@@ -22,7 +22,7 @@ class Case:
     def __init__(self, name, settings, rounds, quick, long, spoils, figures, function):
         self.name, self.settings, self.function = name, settings, function
         self.rounds, self.quick = rounds, quick  # in a full run, and in a quick one; 0: not then
-        self.long = long                         # it lasts too long to be done again
+        self.long = long                         # too long to be done again, or in turns
         self.spoils = spoils                     # a round uses its pair up
         self.figures = figures                   # name -> (what the row is called, its unit)
 
@@ -149,7 +149,7 @@ def stop(pair, _quick):
 
 
 @case("handover", {"gap": ("moved by hand to the other node", "ms"),
-                   "back": ("… and back again", "ms")}, 10, check="file")
+                   "back": ("… and back again", "ms")}, 6, check="file")
 def handover(pair, _quick):
     client = Client(pair)
     pair.hand_over()
@@ -190,7 +190,7 @@ def renew(pair):
 
 
 @case("engine hung", {"gap": ("the process that decides hangs for two master-downs", "ms"),
-                      "both": ("… two masters meanwhile and until it is over", "ms")}, 4)
+                      "both": ("… two masters meanwhile and until it is over", "ms")}, 3)
 def engine_hung(pair, _quick):
     watch, client = Watch(pair), Client(pair)
     hung = pair.engine(pair.web1)
@@ -206,7 +206,7 @@ def engine_hung(pair, _quick):
 
 
 @case("all killed", {"gap": ("kill -9 of everything", "ms"),
-                     "left": ("… the address stays on the dead node for", "ms")}, 4)
+                     "left": ("… the address stays on the dead node for", "ms")}, 3)
 def all_killed(pair, quick):
     client = Client(pair)
     pair.kill_all(pair.web1)
@@ -226,7 +226,7 @@ def all_killed(pair, quick):
 
 @case("frozen", {"both": ("frozen for two master-downs, then thawed: two masters after the thaw",
                           "ms"),
-                 "gap": ("… longest time without an answer in all", "ms")}, 4)
+                 "gap": ("… longest time without an answer in all", "ms")}, 3)
 def frozen(pair, _quick):
     watch, client = Watch(pair), Client(pair)
     pair.freeze(pair.web1)
@@ -244,7 +244,7 @@ def frozen(pair, _quick):
 # ---- what fails outside ----
 
 @case("power", {"gap": ("power loss", "ms"),
-                "return": ("the higher priority returns and preempts", "ms")}, 8)
+                "return": ("the higher priority returns and preempts", "ms")}, 6)
 def power(pair, _quick):
     client = Client(pair)
     pair.web1.power_off()
@@ -289,7 +289,7 @@ def nginx_dies(pair, _quick):
 
 
 @case("nginx, script", {"gap": ("nginx killed; the runbook's script each second, two failures, "
-                                "weight -20", "ms")}, 6, check="script")
+                                "weight -20", "ms")}, 4, check="script")
 def nginx_script(pair, quick):
     figures = nginx_dies(pair, quick)
     pair.settle()
@@ -334,7 +334,7 @@ APART_S = 5  # between the change on one node and that on the other
                                  "two masters", "ms"),
                         "gap": ("… longest time without an answer", "ms"),
                         "undone": ("… taken back on the master instead: longest time without an "
-                                   "answer", "ms")}, 2, (1, 1), long=True)
+                                   "answer", "ms")}, 1, (1, 1), long=True)
 def address_added(pair, quick):
     def set_on(node, vips):
         pair.extra_vips[node.name] = vips
@@ -459,7 +459,7 @@ class Starved:
 
 @case("starved", {"taken": ("the master has 10 ms of processor in each 100: false take-overs a "
                             "minute", ""),
-                  "gap": ("… longest time without an answer", "ms")}, 2, (0, 1), intervals=(0.1,),
+                  "gap": ("… longest time without an answer", "ms")}, 1, (0, 1), intervals=(0.1,),
       long=True)
 def starved(pair, quick):
     seconds = 10 if quick else 30
@@ -487,7 +487,7 @@ PAUSES = 20
                             "take-overs", ""),
                  "backup": (f"{PAUSES} pauses of the backup of two master-downs: false take-overs",
                             ""),
-                 "gap": ("… longest time without an answer", "ms")}, 2, (0, 1), intervals=(0.1,),
+                 "gap": ("… longest time without an answer", "ms")}, 1, (0, 1), intervals=(0.1,),
       long=True)
 def pauses(pair, quick):
     figures, client = {}, Client(pair)
@@ -602,4 +602,4 @@ for count in (1, 50, 250):
                       for key, (text, unit) in MANY.items()}
         # Of those in the middle a quick run says nothing.
         case(f"{count} instances", figures_of, 1, (0, 0) if count == 50 else (1, 1),
-             (interval,), spoils=True, instances=count)(many)
+             (interval,), count < 250, True, instances=count)(many)

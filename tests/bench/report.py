@@ -141,7 +141,9 @@ STILL_MS = 5
 def still(figures, case):
     """What is to be said if the machine itself stood still."""
     worst = figures.worst(case, "stood still")
-    return f"; the machine itself stood still for up to {number(worst)} ms" if worst > STILL_MS else ""
+    if worst <= STILL_MS:
+        return ""
+    return f"; the machine itself stood still for up to {number(worst)} ms"
 
 
 def told(met, figures, case):
@@ -159,7 +161,8 @@ def brief(case, figure, middle_ms, worst_ms):
 def at_most(case, figure, limit):
     def judge(figures):
         worst = figures.worst(case, figure)
-        return told(within(worst, limit), figures, case), f"worst {number(worst)} ms{still(figures, case)}"
+        return (told(within(worst, limit), figures, case),
+                f"worst {number(worst)} ms{still(figures, case)}")
     return judge
 
 

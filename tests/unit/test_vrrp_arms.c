@@ -515,6 +515,27 @@ static void who_resigns_puts_back_what_is_lost_too(void **state)
 	assert_true(vrrp_fsm_deadline(&fsm) > fsm.now_us);
 }
 
+/* What is left of a contention's announcements would take the addresses back (A3). */
+static void who_has_resigned_announces_nothing(void **state)
+{
+	uint64_t now_us, until_us, announces;
+
+	(void)state;
+	configure_three();
+	conf.nopreempt = true;
+	conf.nodes[1].foreign = true;
+	now_us = become_master() + 1000;
+	hear(2, 80, now_us);
+	health_is(50, false, now_us + 1000);
+	assert_int_equal(fsm.stats.resignations, 1);
+	until_us = fsm.resigned_until_us;
+	announces = fsm.stats.announces;
+	keep_on(until_us - 1);
+	assert_int_equal(fsm.stats.announces, announces);
+	keep_on(until_us);
+	assert_int_equal(fsm.stats.announces, announces + 1);
+}
+
 static void without_a_refresh_there_is_a_second_announcement_and_no_third(void **state)
 {
 	uint64_t now_us;
@@ -627,6 +648,7 @@ int main(void)
 		cmocka_unit_test(who_resigns_puts_back_what_is_lost_too),
 		cmocka_unit_test(addresses_that_are_new_are_announced_as_such),
 		cmocka_unit_test(a_contention_ends_with_the_announcement_that_the_file_asks_for),
+		cmocka_unit_test(who_has_resigned_announces_nothing),
 		cmocka_unit_test(without_a_refresh_there_is_a_second_announcement_and_no_third),
 	};
 

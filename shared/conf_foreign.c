@@ -8,7 +8,6 @@
 #include "shared/conf_private.h"
 
 static const char *const words[] = {
-	"accept",
 	"auth_hmac",
 	"autojoin",
 	"bfd_instance",
@@ -64,7 +63,6 @@ static const char *const words[] = {
 	"nftables_counters",
 	"nftables_ifindex",
 	"nftables_priority",
-	"no_accept",
 	"no_track",
 	"no_virtual_ipaddress",
 	"noprefixroute",

@@ -20,6 +20,7 @@
 #define BEAT_BEHIND_MAX 10    /* limits without a beat, whatever the excuse */
 #define FIRST_BEAT_US 2000000 /* of an engine that starts as new */
 #define LOOK_AGAIN_US 10000   /* at an engine that does not beat and may not be to blame */
+#define LATE_US 10000	      /* of our own timer: we were away ourselves */
 #define HUNG_TICKS 3	      /* of its own time, without a beat */
 
 void agent_runner_send(struct agent_runner *r, enum runner_msg type, const struct wire_writer *w,
@@ -71,6 +72,7 @@ static bool on_beat(struct agent_runner *r, struct wire_reader *in)
 		log_warn("the engine beats again, after %llu ms",
 			 (unsigned long long)(now_us - r->beat_us) / 1000);
 	r->excused = false;
+	r->was_late = false;
 	r->beat_us = now_us;
 	r->messages_doubt = 0;
 	loop_timer_set(r->beat_timer, now_us + r->beat_limit_us);
@@ -220,6 +222,14 @@ void agent_runner_on_beat_timer(void *ctx)
 
 	if (!r->engine)
 		return;
+	/* Whoever stopped this process for a while has most likely stopped that one too, and it is
+	 * a matter of luck who runs first afterwards. */
+	if (silent_us > r->beat_limit_us + LATE_US && !r->was_late && !r->excused) {
+		r->was_late = true;
+		loop_timer_set(r->beat_timer,
+			       loop_now_us(r->loop) + r->beat_limit_us / ENGINE_BEATS_MISSED_MAX);
+		return;
+	}
 	/* It may be this process that was late. As long as a turn still brings messages, what is
 	 * queued has not been read, and the beat may be among it; but not for ever. */
 	if (r->messages_doubt != r->messages && !for_long) {
@@ -493,6 +503,7 @@ void agent_runner_start_engine(struct agent_runner *r, bool resume)
 	now_us = loop_refresh_us(r->loop);
 	r->beat_us = now_us;
 	r->excused = false;
+	r->was_late = false;
 	r->messages_doubt = 0;
 	r->messages = 1; /* so that the first look at a silent engine is not the last */
 	loop_timer_set(r->beat_timer, now_us + (resume ? r->beat_limit_us : FIRST_BEAT_US));

@@ -67,6 +67,7 @@ struct agent_runner {
 	uint64_t beat_limit_us;	 /* silence that is too long */
 	uint64_t messages;	 /* that the engine has sent */
 	uint64_t messages_doubt; /* as many when the limit had passed; 0: it has not */
+	bool was_late;		 /* we were away, and gave it another beat */
 	bool excused;		 /* it is silent, and does not hang as far as can be seen */
 	uint64_t excused_ticks;	 /* of its own time that it had spent by then */
 	uint64_t began_us;	 /* the agent, not its engine */

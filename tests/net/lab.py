@@ -240,6 +240,7 @@ class Host:
         self.address = NETWORK + str(index)
         self.address6 = f"2001:db8::{index:x}"  # a test that wants it calls use_ipv6()
         self.link_local = f"fe80::5eff:fe00:53{index:02x}"  # of its hardware address
+        self.tools = lab.tools  # as the host sees it
         self.home = os.path.join(lab.home, name)
         self.process = None
         self.pid = 0
@@ -398,7 +399,7 @@ class Probe:
     def __init__(self, host, *arguments, ready=True):
         host.lab.probes += 1
         name = f"probe-{arguments[0]}-{host.lab.probes}"
-        self.running = host.start(name, os.path.join(host.lab.tools, "probe"), *arguments)
+        self.running = host.start(name, os.path.join(host.tools, "probe"), *arguments)
         if ready:
             wait_for(f"probe {' '.join(arguments)} on {host.name} sees an answer",
                      lambda: "running" in self.running.text() or not self.running.alive())
@@ -462,6 +463,7 @@ class Node(Host):
 
     def __init__(self, lab, name, index):
         super().__init__(lab, name, index)
+        self.tools = "/var/opt/tandem/tests/net"
         etc = os.path.join(self.home, "etc")
         os.makedirs(os.path.join(etc, "ssl"))
         for item in ETC:
@@ -487,7 +489,7 @@ class Node(Host):
 
     def mounts(self):
         lines = [f"mount --bind '{self.lab.build}' '{self.path('/var/opt/tandem')}'"]
-        # /var last: the laboratory's own folder lies below it.
+        # /var last: the laboratory's own folder lies below it, and the checkout may.
         for folder in ("etc", "run", "var"):
             lines.append(f"mount --rbind '{self.path(folder)}' /{folder}")
         return "\n".join(lines) + "\n"

@@ -3,7 +3,7 @@
 import json
 import os
 
-from lab import TOP, Lab, check, test
+from lab import TOP, Lab, check, read, test, write
 from pairs import MIRROR, VIP, VIP2, router, start_pair, tandem_conf
 
 
@@ -73,8 +73,8 @@ def a_dry_run_of_a_reload_says_what_it_would_change_and_changes_nothing():
 def completions(node, line):
     """What bash offers behind this line, as a set."""
     script = '. "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _tandem; echo "${COMPREPLY[@]}"'
-    return set(node.run("bash", "-c", script, os.path.join(TOP, "packaging/tandem.bash"),
-                        *line.split(" ")).split())
+    write(node.path("/run/tandem.bash"), read(os.path.join(TOP, "packaging/tandem.bash")))
+    return set(node.run("bash", "-c", script, "/run/tandem.bash", *line.split(" ")).split())
 
 
 @test()

@@ -97,6 +97,26 @@ def keepalived_and_tandem_standing_by_fail_over_with_v2_multicast_and_password()
     fail_over_and_back(2, True, "keepalived", 1, "1111")
 
 
+@test(san=False)
+def tandem_and_keepalived_standing_by_fail_over_with_v2_multicast():
+    fail_over_and_back(2, True, "tandem", 1)
+
+
+@test(san=False)
+def keepalived_and_tandem_standing_by_fail_over_with_v2_multicast():
+    fail_over_and_back(2, True, "keepalived", 1)
+
+
+@test(san=False)
+def tandem_and_keepalived_standing_by_fail_over_with_v2_unicast_and_password():
+    fail_over_and_back(2, False, "tandem", 1, "1111")
+
+
+@test(san=False)
+def keepalived_and_tandem_standing_by_fail_over_with_v2_unicast_and_password():
+    fail_over_and_back(2, False, "keepalived", 1, "1111")
+
+
 @test()
 def tandem_and_keepalived_standing_by_fail_over_with_v2_unicast():
     fail_over_and_back(2, False, "tandem", 1)

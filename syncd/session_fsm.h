@@ -98,7 +98,7 @@ struct session_heads {
 	uint8_t peer_id[SESSION_HASH_BYTES];
 	enum session_relation relation;
 	bool made_here; /* local_id has this node as its author: offered without delay */
-	bool offerable; /* false: keep it here for now (not validated) */
+	bool offerable; /* false: it is not validated, and stays here until it is */
 	bool has_base;	/* the newest generation held here that the peer is known to hold */
 	uint8_t base[SESSION_HASH_BYTES];
 	bool peer_held; /* peer_id is in the store, or was refused: no need to ask for it */

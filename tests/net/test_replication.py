@@ -196,7 +196,7 @@ class TornFiles(threading.Thread):
 
 
 @test(alone=True, san=False)
-def a_thousand_vhosts_are_never_served_mixed_for_longer_than_the_commit():
+def a_thousand_vhosts_are_served_mixed_until_the_reload_after_the_commit_at_most():
     with Lab() as lab:
         web1, web2 = lab.nodes
         generation = start_mirrors(lab)
@@ -207,7 +207,7 @@ def a_thousand_vhosts_are_never_served_mixed_for_longer_than_the_commit():
             web2, "generation 0", "v0999.test"), timeout=30)
         observer = Probe(web2, "mixed", "127.0.0.1", "80", "1000")
         reloader, torn = Reloader(web2), TornFiles(web2, 1000)
-        spans = []
+        spans, proven = [], []
         for n in range(1, 5):
             first, last = (web2.path(f"/etc/nginx/conf.d/v{v:04d}.conf") for v in (0, 999))
             write_vhosts(web1, 1000, n)
@@ -219,19 +219,21 @@ def a_thousand_vhosts_are_never_served_mixed_for_longer_than_the_commit():
                 now_us(), timeout=60, every=0.001)
             spans.append(ended - begun)
             generation = wait_in_step(lab, generation, timeout=60)
+            proven.append(now_us() - begun)
             wait_for("web2 serves it", lambda: serves(web2, f"generation {n}", "v0999.test"),
                      timeout=30)
         reloader.stop()
         torn.stop()
         seen = observer.stop()
         figure(f"1000 vhosts rewritten {len(spans)} times, {reloader.count} foreign reloads, "
-               f"{torn.read} files read, none torn; commits took up to {max(spans) / 1000:.0f} ms; "
+               f"{torn.read} files read, none torn; commits took up to {max(spans) / 1000:.0f} ms, "
+               f"and {max(proven) / 1000:.0f} ms until they were proven to be loaded; "
                f"{seen['samples']} looks at what is served: {seen['episodes']} mixed views, the "
                f"longest {seen['longest_us'] / 1000:.0f} ms")
         check(not torn.torn, f"torn: {torn.torn[:3]}")
         # A foreign reload may load the middle of a commit; tandem's own follows the commit at
         # once, and takes as long as nginx needs to read a thousand vhosts.
-        check(seen["longest_us"] <= max(spans) + 2_000_000, "mixed for longer than the commit")
+        check(seen["longest_us"] <= max(spans) + 2_000_000, "mixed for too long")
         check(seen["newest"] == len(spans), f"the newest seen is {seen['newest']}")
         check_same_trees(lab)
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* With the distribution's nginx, run from a directory of its own and listening on a socket in it.
  */
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -274,29 +275,13 @@ static void a_pid_file_of_a_dead_process_is_no_master(void **state)
 	assert_false(proof_running(f->proof));
 }
 
-static void workers_of_a_reload_that_began_before_do_not_count_at_once(void **state)
-{
-	struct fixture *f = *state;
-	uint64_t began_us;
-
-	start_nginx(f);
-	/* Somebody else's, a moment before the commit is complete. */
-	kill(f->master, SIGHUP);
-	began_us = now_us();
-	f->proof = begin(f, 20 * SECOND_US);
-	kill(f->master, SIGHUP);
-	proof_reloaded(f->proof, now_us());
-	assert_int_equal(wait_verdict(f->proof), PROOF_LOADED);
-	/* Not before a reading that began then would have been over. */
-	assert_true(now_us() - began_us >= PARSE_US);
-}
-
-static void wait_for_signals(pid_t master)
+/* Waits until the process sleeps in the system call. */
+static void wait_in_call(pid_t pid, int call)
 {
 	uint64_t limit_us = now_us() + 30 * SECOND_US;
 	char path[64], text[64];
 
-	snprintf(path, sizeof path, "/proc/%d/syscall", (int)master);
+	snprintf(path, sizeof path, "/proc/%d/syscall", (int)pid);
 	do {
 		struct timespec gap = {.tv_nsec = 1000000};
 		FILE *file = fopen(path, "re");
@@ -307,7 +292,36 @@ static void wait_for_signals(pid_t master)
 		(void)!fgets(text, sizeof text, file);
 		fclose(file);
 		nanosleep(&gap, NULL);
-	} while (atoi(text) != SYS_rt_sigsuspend);
+	} while (!isdigit((unsigned char)text[0]) || atoi(text) != call);
+}
+
+static void workers_of_a_reload_that_began_before_do_not_count_at_once(void **state)
+{
+	struct fixture *f = *state;
+	char fifo[48], server[160];
+	uint64_t began_us;
+	int log;
+
+	start_nginx(f);
+	/* Somebody else's, a moment before the commit is complete: it has read the files, and waits
+	 * at a log that nobody reads. */
+	snprintf(fifo, sizeof fifo, "%s/fifo", f->top);
+	assert_int_equal(mkfifo(fifo, 0600), 0);
+	snprintf(server, sizeof server, "server { listen unix:%s/logs; access_log %s; }", f->top,
+		 fifo);
+	write_conf(f, server);
+	kill(f->master, SIGHUP);
+	wait_in_call(f->master, SYS_openat);
+	began_us = now_us();
+	f->proof = begin(f, 20 * SECOND_US);
+	log = open(fifo, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	assert_true(log >= 0);
+	kill(f->master, SIGHUP);
+	proof_reloaded(f->proof, now_us());
+	assert_int_equal(wait_verdict(f->proof), PROOF_LOADED);
+	/* Not before a reading that began then would have been over. */
+	assert_true(now_us() - began_us >= PARSE_US);
+	close(log);
 }
 
 static void the_first_workers_of_a_master_that_read_nothing_count_at_once(void **state)
@@ -320,7 +334,7 @@ static void the_first_workers_of_a_master_that_read_nothing_count_at_once(void *
 	uint64_t began_us;
 
 	start_nginx(f);
-	wait_for_signals(f->master);
+	wait_in_call(f->master, SYS_rt_sigsuspend);
 	began_us = now_us();
 	assert_int_equal(proof_begin(&options, began_us, &f->proof), 0);
 	kill(f->master, SIGHUP);

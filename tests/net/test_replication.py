@@ -196,7 +196,7 @@ class TornFiles(threading.Thread):
 
 
 @test(alone=True, san=False)
-def a_thousand_vhosts_are_served_mixed_until_the_reload_after_the_commit_at_most():
+def a_thousand_vhosts_are_served_mixed_for_no_longer_than_their_commit():
     with Lab() as lab:
         web1, web2 = lab.nodes
         generation = start_mirrors(lab)
@@ -226,14 +226,16 @@ def a_thousand_vhosts_are_served_mixed_until_the_reload_after_the_commit_at_most
         torn.stop()
         seen = observer.stop()
         figure(f"1000 vhosts rewritten {len(spans)} times, {reloader.count} foreign reloads, "
-               f"{torn.read} files read, none torn; commits took up to {max(spans) / 1000:.0f} ms, "
-               f"and {max(proven) / 1000:.0f} ms until they were proven to be loaded; "
+               f"{torn.read} files read, none torn; commits took up to "
+               f"{max(proven) / 1000:.0f} ms until they were proven, {max(spans) / 1000:.0f} ms "
+               f"of them for the exchanges; "
                f"{seen['samples']} looks at what is served: {seen['episodes']} mixed views, the "
                f"longest {seen['longest_us'] / 1000:.0f} ms")
         check(not torn.torn, f"torn: {torn.torn[:3]}")
-        # A foreign reload may load the middle of a commit; tandem's own follows the commit at
-        # once, and takes as long as nginx needs to read a thousand vhosts.
-        check(seen["longest_us"] <= max(spans) + 2_000_000, "mixed for too long")
+        # A foreign reload may load the middle of the exchanges, and that is served until tandem's
+        # own, which follows at once, has read a thousand vhosts: until the commit is proven, at
+        # most. Five times that is granted to a busy machine.
+        check(seen["longest_us"] <= 5 * max(proven), "mixed for longer than the commit")
         check(seen["newest"] == len(spans), f"the newest seen is {seen['newest']}")
         check_same_trees(lab)
 

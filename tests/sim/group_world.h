@@ -7,13 +7,9 @@
 #ifndef TANDEM_GROUP_WORLD_H
 #define TANDEM_GROUP_WORLD_H
 
-#include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "agent/group_fsm.h"
 #include "agent/health_fsm.h"
+#include "tests/sim/sim.h"
 #include "tests/sim/vrrp_shape.h"
 
 #define NODES_MAX 4
@@ -58,7 +54,7 @@ struct node {
 };
 
 static struct {
-	uint64_t rng, now_us;
+	uint64_t now_us;
 	int nodes_count, networks_count;
 	struct vrrp_conf conf; /* with the longest of the intervals */
 	uint64_t intervals_us[NETWORKS_MAX];
@@ -70,41 +66,11 @@ static struct {
 	uint64_t cut_until_us[NETWORKS_MAX][NODES_MAX][NODES_MAX];
 	bool gap; /* nobody held an address of one of the networks */
 } world;
-static uint64_t seed_now, steps, take_overs, schedules;
-static bool trace;
+static uint64_t steps, take_overs;
 
-static inline void fail(const char *invariant, const char *what)
+static inline void note(int node, int network, const char *what)
 {
-	fprintf(stderr,
-		"sim_group: invariant %s broken at %" PRIu64 " us of seed %" PRIu64 ": %s\n"
-		"replay: tests/sim/sim_group --seed %" PRIu64 " --trace\n",
-		invariant, world.now_us, seed_now, what, seed_now);
-	exit(1);
-}
-
-static inline uint64_t draw(void)
-{
-	uint64_t z = world.rng += 0x9e3779b97f4a7c15u;
-
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-	return z ^ z >> 31;
-}
-
-static inline uint64_t below(uint64_t n)
-{
-	return n ? draw() % n : 0;
-}
-
-static inline bool chance(int percent)
-{
-	return below(100) < (uint64_t)percent;
-}
-
-static inline void tell(int node, int network, const char *what)
-{
-	if (trace)
-		printf("%12" PRIu64 " n%d.%d %s\n", world.now_us, node, network, what);
+	tell("n%d.%d %s", node, network, what);
 }
 
 /* ---- steps ---- */
@@ -140,7 +106,7 @@ static inline void step(int index, int network, struct vrrp_event ev)
 	steps++;
 	wrong = vrrp_shape_broken(&before, fsm, &ev, &actions);
 	if (wrong)
-		fail("A28", wrong);
+		fail("A28", "%s", wrong);
 	for (int i = 0; i < actions.count; i++) {
 		const struct vrrp_action *action = &actions.list[i];
 
@@ -152,13 +118,10 @@ static inline void step(int index, int network, struct vrrp_event ev)
 			post(index, network, true, 0);
 		if (action->type == VRRP_DO_TRANSITION) {
 			take_overs += action->u.transition.to == VRRP_MASTER;
-			if (trace)
-				printf("%12" PRIu64 " n%d.%d %s -> %s cause=%s prio=%d\n",
-				       world.now_us, index, network,
-				       vrrp_fsm_state_name(action->u.transition.from),
-				       vrrp_fsm_state_name(action->u.transition.to),
-				       vrrp_fsm_cause_name(action->u.transition.cause),
-				       fsm->priority);
+			tell("n%d.%d %s -> %s cause=%s prio=%d", index, network,
+			     vrrp_fsm_state_name(action->u.transition.from),
+			     vrrp_fsm_state_name(action->u.transition.to),
+			     vrrp_fsm_cause_name(action->u.transition.cause), fsm->priority);
 		}
 	}
 }
@@ -167,7 +130,7 @@ static inline void die(int index)
 {
 	struct node *node = &world.nodes[index];
 
-	tell(index, 0, "! is gone");
+	note(index, 0, "! is gone");
 	node->running = false;
 	node->inbox_count = 0;
 	node->restart_us = node->report_us = NEVER;
@@ -351,7 +314,7 @@ static inline void start(int index)
 {
 	struct node *node = &world.nodes[index];
 
-	tell(index, 0, "! starts");
+	note(index, 0, "! starts");
 	node->paused_until_us = 0;
 	if (node->restart_us == NEVER) {
 		node->quiet_until_us = world.now_us + world.startup_delay_us;
@@ -390,7 +353,7 @@ static inline void reload(int index, int network, enum member to)
 	if (from == to ||
 	    (node->running && (node->stopping || (from == ABSENT && fsm->state != VRRP_INIT))))
 		return;
-	tell(index, network, to == MEMBER ? "! a member" : to == ALONE ? "! alone" : "! absent");
+	note(index, network, to == MEMBER ? "! a member" : to == ALONE ? "! alone" : "! absent");
 	node->members[network] = to;
 	node->mixed = true;
 	if (!node->running)
@@ -418,7 +381,7 @@ static inline void reload(int index, int network, enum member to)
 
 static inline void stop(int index)
 {
-	tell(index, 0, "! stops");
+	note(index, 0, "! stops");
 	world.nodes[index].stopping = true;
 	all_members(index, (struct vrrp_event){.type = VRRP_EV_STOP});
 }
@@ -430,7 +393,7 @@ static inline void kill_engine(int index)
 	struct node *node = &world.nodes[index];
 	bool whole = true;
 
-	tell(index, 0, "! engine dies");
+	note(index, 0, "! engine dies");
 	node->running = false;
 	node->restart_us = world.now_us + below(2 * world.intervals_us[0]);
 	for (int i = 0; i < world.networks_count; i++) {

@@ -12,8 +12,6 @@
  *
  * usage: sim_group [--seeds N] [--seed S] [--trace]
  */
-#include <time.h>
-
 #include "tests/sim/group_world.h"
 
 #ifdef __SANITIZE_ADDRESS__
@@ -54,14 +52,14 @@ static void fault(void)
 		if (node->running && !awake)
 			break;
 		node->up[network] = !node->up[network];
-		tell(index, network, node->up[network] ? "! up" : "! down");
+		note(index, network, node->up[network] ? "! up" : "! down");
 		if (awake)
 			links(index);
 		break;
 	case 5: {
 		const int to = (int)below((uint64_t)world.nodes_count);
 
-		tell(index, network, "! is cut off");
+		note(index, network, "! is cut off");
 		world.cut_until_us[network][index][to] = world.now_us + some_time_us();
 		if (chance(50))
 			world.cut_until_us[network][to][index] = world.now_us + some_time_us();
@@ -73,12 +71,12 @@ static void fault(void)
 				&node->checks[below((uint64_t)node->checks_count)];
 
 			check->state = check->state == HEALTH_UP ? HEALTH_DOWN : HEALTH_UP;
-			tell(index, 0, check->state == HEALTH_UP ? "! is well" : "! is ill");
+			note(index, 0, check->state == HEALTH_UP ? "! is well" : "! is ill");
 			health(index);
 		}
 		break;
 	case 7:
-		tell(index, 0, "! hangs");
+		note(index, 0, "! hangs");
 		if (awake)
 			node->paused_until_us = world.now_us + some_time_us();
 		break;
@@ -86,7 +84,7 @@ static void fault(void)
 		if (awake) {
 			struct vrrp_event ev = {.type = VRRP_EV_HANDOVER};
 
-			tell(index, network, "! hands over");
+			note(index, network, "! hands over");
 			ev.u.handover.lift = chance(30);
 			if (ev.u.handover.lift) {
 				all_members(index, ev);
@@ -105,7 +103,7 @@ static void fault(void)
 		if (node->running && !awake)
 			break;
 		node->maintenance = !node->maintenance;
-		tell(index, 0, node->maintenance ? "! maintenance" : "! no maintenance");
+		note(index, 0, node->maintenance ? "! maintenance" : "! no maintenance");
 		if (node->running)
 			all_members(index, maintenance_of(node));
 		break;
@@ -119,12 +117,11 @@ static void fault(void)
 
 /* ---- one schedule ---- */
 
-static void set_up(uint64_t seed)
+static void set_up(void)
 {
 	struct vrrp_conf *conf = &world.conf;
 
 	memset(&world, 0, sizeof(world));
-	world.rng = seed;
 	world.now_us = SECOND;
 	world.nodes_count = 2 + (int)(chance(60) ? 0 : below(NODES_MAX - 1));
 	world.networks_count = 2 + (int)below(NETWORKS_MAX - 1);
@@ -222,13 +219,12 @@ static void check_rank(int holder)
 	}
 }
 
-static void schedule(uint64_t seed)
+static void schedule(void)
 {
 	uint64_t down_us, quiet_us, before;
 	int holder;
 
-	seed_now = seed;
-	set_up(seed);
+	set_up();
 	down_us = vrrp_fsm_master_down_us(&world.conf, 1, world.conf.advert_int_us);
 	quiet_us = 6 * down_us + world.conf.preempt_delay_us + 2 * SECOND +
 		   2 * world.conf.undetermined_wait_us + world.startup_delay_us;
@@ -238,7 +234,7 @@ static void schedule(uint64_t seed)
 	}
 	run(some_time_us());
 
-	tell(0, 0, "! all heals");
+	note(0, 0, "! all heals");
 	memset(world.cut_until_us, 0, sizeof(world.cut_until_us));
 	memset(world.loss_percent, 0, sizeof(world.loss_percent));
 	run(12 * world.conf.advert_int_us);
@@ -278,7 +274,7 @@ static void schedule(uint64_t seed)
 		if (stops) {
 			stop(holder);
 		} else {
-			tell(holder, network, "! hands over");
+			note(holder, network, "! hands over");
 			step(holder, network, (struct vrrp_event){.type = VRRP_EV_HANDOVER});
 			judge(holder);
 		}
@@ -305,36 +301,14 @@ static void schedule(uint64_t seed)
 		if (find_holder() == holder)
 			fail("A21", "nobody took over in time");
 	}
-	schedules++;
 }
 
 int main(int argc, char **argv)
 {
-	uint64_t seeds = SEEDS, first = 1;
-	struct timespec began, ended;
-	double seconds;
+	const struct sim_run run = sim_run(argc, argv, &world.now_us, SEEDS, schedule);
 
-	for (int i = 1; i < argc; i++) {
-		if (!strcmp(argv[i], "--trace")) {
-			trace = true;
-		} else if (!strcmp(argv[i], "--seeds") && i + 1 < argc) {
-			seeds = strtoull(argv[++i], NULL, 10);
-		} else if (!strcmp(argv[i], "--seed") && i + 1 < argc) {
-			first = strtoull(argv[++i], NULL, 10);
-			seeds = 1;
-		} else {
-			fprintf(stderr, "usage: sim_group [--seeds N] [--seed S] [--trace]\n");
-			return 2;
-		}
-	}
-	clock_gettime(CLOCK_MONOTONIC, &began);
-	for (uint64_t seed = first; seed < first + seeds; seed++)
-		schedule(seed);
-	clock_gettime(CLOCK_MONOTONIC, &ended);
-	seconds = (double)(ended.tv_sec - began.tv_sec) +
-		  (double)(ended.tv_nsec - began.tv_nsec) / 1e9;
 	printf("figure: groups: %" PRIu64 " schedules, %" PRIu64 " steps, %" PRIu64
 	       " take-overs, %.0f schedules/s\n",
-	       schedules, steps, take_overs, (double)schedules / (seconds > 0 ? seconds : 1e-9));
+	       run.seeds, steps, take_overs, run.per_second);
 	return 0;
 }

@@ -41,14 +41,15 @@ static void draw_checks(struct node *node)
 	}
 }
 
-static void set_up(uint64_t seed)
+static void set_up(void)
 {
 	static const uint64_t v3_intervals_us[] = {10000, 100000, 300000, 1000000, 2500000};
-	const bool some_foreign = (memset(&world, 0, sizeof(world)), world.rng = seed, chance(25));
+	const bool some_foreign = chance(25);
 	struct vrrp_conf *conf = &world.conf;
 	uint64_t interval_us;
 	bool six;
 
+	memset(&world, 0, sizeof(world));
 	world.now_us = 1000000; /* 0 means "never" to some */
 	world.count = 2 + (int)(chance(50) ? 0 : below(NODES_MAX - 1));
 	conf->version = chance(40) ? 2 : 3;
@@ -334,13 +335,12 @@ static int running_but(int index)
 	return count;
 }
 
-static void schedule(uint64_t seed)
+static void schedule(void)
 {
 	uint64_t interval_us, down_us, quiet_us;
 	int holder;
 
-	seed_now = seed;
-	set_up(seed);
+	set_up();
 	interval_us = longest_interval_us();
 	down_us = vrrp_fsm_master_down_us(&world.conf, 1, interval_us);
 	for (uint64_t faults = below(25); faults > 0; faults--) {
@@ -414,38 +414,15 @@ static void schedule(uint64_t seed)
 		if (world.gap_since_us != NEVER)
 			oracle_fail("A21", "nobody took over in time");
 	}
-	schedules++;
 	virtual_us += world.now_us;
 }
 
 int main(int argc, char **argv)
 {
-	uint64_t seeds = SEEDS, first = 1;
-	struct timespec began, ended;
-	double seconds;
+	const struct sim_run run = sim_run(argc, argv, &world.now_us, SEEDS, schedule);
 
-	for (int i = 1; i < argc; i++) {
-		if (!strcmp(argv[i], "--trace")) {
-			trace = true;
-		} else if (!strcmp(argv[i], "--seeds") && i + 1 < argc) {
-			seeds = strtoull(argv[++i], NULL, 10);
-		} else if (!strcmp(argv[i], "--seed") && i + 1 < argc) {
-			first = strtoull(argv[++i], NULL, 10);
-			seeds = 1;
-		} else {
-			fprintf(stderr, "usage: sim_vrrp [--seeds N] [--seed S] [--trace]\n");
-			return 2;
-		}
-	}
-	clock_gettime(CLOCK_MONOTONIC, &began);
-	for (uint64_t seed = first; seed < first + seeds; seed++)
-		schedule(seed);
-	clock_gettime(CLOCK_MONOTONIC, &ended);
-	seconds = (double)(ended.tv_sec - began.tv_sec) +
-		  (double)(ended.tv_nsec - began.tv_nsec) / 1e9;
 	printf("figure: vrrp: %" PRIu64 " schedules, %" PRIu64 " steps, %" PRIu64 " take-overs, "
 	       "%.0f virtual hours, %.0f schedules/s\n",
-	       schedules, steps, take_overs, (double)virtual_us / 3.6e9,
-	       (double)schedules / (seconds > 0 ? seconds : 1e-9));
+	       run.seeds, steps, take_overs, (double)virtual_us / 3.6e9, run.per_second);
 	return 0;
 }

@@ -7,14 +7,9 @@
 #define TANDEM_VRRP_WORLD_H
 
 #include <assert.h>
-#include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
 
 #include "agent/health_fsm.h"
+#include "tests/sim/sim.h"
 #include "tests/sim/vrrp_oracle.h"
 #include "tests/sim/vrrp_shape.h"
 
@@ -84,7 +79,6 @@ struct node {
 };
 
 struct world {
-	uint64_t rng;
 	uint64_t now_us;
 	struct vrrp_conf conf; /* of all nodes, less self */
 	uint64_t intervals_us[NODES_MAX];
@@ -112,55 +106,14 @@ static struct world world;
 /* Apart, and counted: clearing them for each schedule would cost more than the schedule. */
 static struct message messages[MESSAGES_MAX];
 static struct message inboxes[NODES_MAX][INBOX_MAX];
-static uint64_t seed_now;
-static bool trace;
-static uint64_t steps, take_overs, virtual_us, schedules;
+static uint64_t steps, take_overs, virtual_us;
 
 void oracle_fail(const char *invariant, const char *what)
 {
-	fprintf(stderr,
-		"sim_vrrp: invariant %s broken at %" PRIu64 " us of seed %" PRIu64 ": %s\n"
-		"replay: tests/sim/sim_vrrp --seed %" PRIu64 " --trace\n",
-		invariant, world.now_us, seed_now, what, seed_now);
-	exit(1);
-}
-
-/* ---- chance: splitmix64, so that a seed names a history on every machine ---- */
-
-static inline uint64_t draw(void)
-{
-	uint64_t z = world.rng += 0x9e3779b97f4a7c15u;
-
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-	return z ^ z >> 31;
-}
-
-static inline uint64_t below(uint64_t n)
-{
-	return n ? draw() % n : 0;
-}
-
-static inline bool chance(int percent)
-{
-	return below(100) < (uint64_t)percent;
+	fail(invariant, "%s", what);
 }
 
 /* ---- the wire ---- */
-
-static void tell(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static inline void tell(const char *format, ...)
-{
-	va_list args;
-
-	if (!trace)
-		return;
-	printf("%12" PRIu64 " ", world.now_us);
-	va_start(args, format);
-	vprintf(format, args);
-	va_end(args);
-	putchar('\n');
-}
 
 static inline void post(int from, bool announcement, uint8_t priority, uint64_t interval_us)
 {
@@ -210,7 +163,7 @@ static inline void carry_out(int index, const struct vrrp_actions *actions)
 	for (int i = 0; i < actions->count; i++) {
 		const struct vrrp_action *action = &actions->list[i];
 
-		if (trace) {
+		if (sim.trace) {
 			if (action->type == VRRP_DO_TRANSITION)
 				tell("n%d %s -> %s cause=%s prio=%d node=%d", index,
 				     vrrp_fsm_state_name(action->u.transition.from),
@@ -274,9 +227,9 @@ static inline void feed(int index, struct vrrp_event *ev)
 	const char *wrong;
 
 	ev->now_us = local_us(node);
-	if (trace && ev->type != VRRP_EV_TIMER && ev->type != VRRP_EV_ADVERT)
+	if (sim.trace && ev->type != VRRP_EV_TIMER && ev->type != VRRP_EV_ADVERT)
 		tell("n%d * %s", index, vrrp_fsm_event_name(ev->type));
-	if (trace && ev->type == VRRP_EV_ADVERT)
+	if (sim.trace && ev->type == VRRP_EV_ADVERT)
 		tell("n%d * advert of n%d prio %d, %" PRIu64 " us old", index, ev->u.advert.node,
 		     ev->u.advert.priority, ev->now_us - ev->u.advert.arrival_us);
 	oracle_before(&node->oracle, &node->fsm, ev);

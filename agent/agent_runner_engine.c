@@ -415,21 +415,33 @@ static _Noreturn void become_engine(const struct agent_runner *r, int channel_fd
 	_exit(engine_main(&start));
 }
 
-int agent_runner_adopt(struct agent_runner *r, pid_t pid, int fd, size_t queue_bytes,
-		       const struct msg_handlers *handlers, loop_child_fn on_end,
-		       struct msg_channel **ret_channel, struct loop_child **ret_child)
+pid_t agent_runner_fork(struct agent_runner *r, agent_become_fn become, size_t queue_bytes,
+			const struct msg_handlers *handlers, loop_child_fn on_end,
+			struct msg_channel **ret_channel, struct loop_child **ret_child)
 {
-	int error =
-		pid < 0 ? pid : msg_channel_new(r->loop, fd, queue_bytes, handlers, ret_channel);
-	if (error) {
-		close(fd);
-		*ret_channel = NULL;
-	} else {
-		error = loop_child_add(r->loop, pid, on_end, r, ret_child);
-	}
+	struct msg_channel *channel = NULL;
+	int fds[2], error = msg_pair(fds);
+	pid_t pid;
+
+	if (error)
+		return error;
+	pid = fork();
+	if (!pid)
+		become(r, fds[1]);
+	if (pid < 0)
+		error = -errno;
+	close(fds[1]);
 	if (!error)
-		return 0;
-	*ret_channel = msg_channel_free(*ret_channel);
+		error = msg_channel_new(r->loop, fds[0], queue_bytes, handlers, &channel);
+	if (error)
+		close(fds[0]);
+	else
+		error = loop_child_add(r->loop, pid, on_end, r, ret_child);
+	if (!error) {
+		*ret_channel = channel;
+		return pid;
+	}
+	msg_channel_free(channel);
 	if (pid > 0) {
 		kill(pid, SIGKILL);
 		waitpid(pid, NULL, 0);
@@ -441,21 +453,11 @@ static int fork_engine(struct agent_runner *r)
 {
 	const struct msg_handlers handlers = {
 		.on_message = on_message, .on_closed = on_closed, .ctx = r};
-	int fds[2], error = msg_pair(fds);
-	pid_t pid;
+	pid_t pid = agent_runner_fork(r, become_engine, ENGINE_MSG_QUEUE_BYTES, &handlers,
+				      on_engine_end, &r->channel, &r->engine_child);
 
-	if (error)
-		return error;
-	pid = fork();
-	if (!pid)
-		become_engine(r, fds[1]);
 	if (pid < 0)
-		pid = -errno;
-	close(fds[1]);
-	error = agent_runner_adopt(r, pid, fds[0], ENGINE_MSG_QUEUE_BYTES, &handlers, on_engine_end,
-				   &r->channel, &r->engine_child);
-	if (error)
-		return error;
+		return pid;
 	r->engine = pid;
 	return 0;
 }

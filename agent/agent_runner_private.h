@@ -115,11 +115,13 @@ void agent_runner_release_before(struct agent_runner *r, uint32_t number);
 /* agent_runner_engine.c */
 void agent_runner_send(struct agent_runner *r, enum runner_msg type, const struct wire_writer *w,
 		       int fd);
-/* Takes over what fork() has returned (or a negative errno) and this side's end of its channel,
- * which is closed on failure, as the child is ended then. */
-int agent_runner_adopt(struct agent_runner *r, pid_t pid, int fd, size_t queue_bytes,
-		       const struct msg_handlers *handlers, loop_child_fn on_end,
-		       struct msg_channel **ret_channel, struct loop_child **ret_child);
+/* In a child, with its end of the channel to the runner; never comes back. */
+typedef void (*agent_become_fn)(const struct agent_runner *r, int channel_fd);
+/* Forks a process that becomes what it is told, watches it, and returns its pid; or a negative
+ * errno, with nothing left of it. */
+pid_t agent_runner_fork(struct agent_runner *r, agent_become_fn become, size_t queue_bytes,
+			const struct msg_handlers *handlers, loop_child_fn on_end,
+			struct msg_channel **ret_channel, struct loop_child **ret_child);
 /* resume: the records go with it. */
 void agent_runner_start_engine(struct agent_runner *r, bool resume);
 /* No engine runs any more, and none shall. */

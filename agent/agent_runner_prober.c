@@ -143,21 +143,11 @@ static int fork_prober(struct agent_runner *r)
 	const struct msg_handlers handlers = {
 		.on_message = on_message, .on_closed = on_closed, .ctx = r};
 	struct runner_prober *p = &r->prober;
-	int fds[2], error = msg_pair(fds);
-	pid_t pid;
+	pid_t pid = agent_runner_fork(r, become_prober, PROBE_MSG_QUEUE_BYTES, &handlers, on_end,
+				      &p->channel, &p->child);
 
-	if (error)
-		return error;
-	pid = fork();
-	if (!pid)
-		become_prober(r, fds[1]);
 	if (pid < 0)
-		pid = -errno;
-	close(fds[1]);
-	error = agent_runner_adopt(r, pid, fds[0], PROBE_MSG_QUEUE_BYTES, &handlers, on_end,
-				   &p->channel, &p->child);
-	if (error)
-		return error;
+		return pid;
 	p->pid = pid;
 	return 0;
 }

@@ -142,9 +142,7 @@ void runner_reload(struct runner *runner, bool has_ticket, uint32_t ticket)
 	runner->ready_said = false;
 	log_set_level(next.conf->log_level);
 	if (runner->keeper.pid == 0) {
-		conf_snapshot_release(&runner->snapshot);
-		runner->snapshot = runner->next;
-		runner->phase = RUNNER_RUNNING;
+		runner_take_next(runner);
 		runner_start_missing(runner);
 		return;
 	}

@@ -3,7 +3,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +10,7 @@
 #include <unistd.h>
 
 #include "agent/address.h"
+#include "agent/agent_claims.h"
 #include "agent/engine_msg.h"
 #include "agent/netmon.h"
 #include "agent/no_accept.h"
@@ -18,23 +18,7 @@
 #include "agent/vmac.h"
 #include "agent/vrrp_fsm.h"
 #include "agent/vrrp_sock.h"
-#include "shared/durable.h"
 #include "shared/log.h"
-
-#define CLAIMS_FILE "addresses"
-#define CLAIMS_BYTES_MAX (4 * 1024 * 1024)
-#define CLAIMS_MAX (2 * CONF_VRRP_MAX * CONF_VIPS_MAX)
-#define BOOT_ID_BYTES 37
-
-struct claim {
-	char ifname[IF_NAMESIZE];
-	struct ip_addr addr;
-};
-
-struct claims {
-	struct claim *items;
-	int count, room;
-};
 
 /* A record as it came: unpacked it has room for more wills than there ever are, times hundreds. */
 struct entry {
@@ -47,9 +31,9 @@ struct entry {
 struct agent_estate {
 	const char *run_dir;
 	struct address_port *port;
-	char boot_id[BOOT_ID_BYTES];
-	struct claims claims;  /* as in the file */
-	struct claims allowed; /* what the snapshots name: an engine can have added no other */
+	struct agent_claims claims; /* as in the file */
+	struct agent_claims
+		allowed; /* what the snapshots name: an engine can have added no other */
 	struct route_port *routes;
 	struct vmac_port *vmacs;
 	bool equipped;			  /* there may be interfaces of ours */
@@ -63,117 +47,6 @@ struct agent_estate {
 	int handed_over_count;
 };
 
-/* Addresses do not outlive the kernel, so neither does the file (a run directory on a disk). */
-static void read_boot_id(char boot_id[BOOT_ID_BYTES])
-{
-	FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
-
-	if (!file || !fgets(boot_id, BOOT_ID_BYTES, file))
-		snprintf(boot_id, BOOT_ID_BYTES, "unknown");
-	if (file)
-		fclose(file);
-}
-
-static bool is_claimed(const struct claims *claims, const char *ifname, const struct ip_addr *addr)
-{
-	for (int i = 0; i < claims->count; i++)
-		if (ip_equal(&claims->items[i].addr, addr) &&
-		    !strcmp(claims->items[i].ifname, ifname))
-			return true;
-	return false;
-}
-
-static int add_claim(struct claims *claims, const char *ifname, const struct ip_addr *addr)
-{
-	if (is_claimed(claims, ifname, addr))
-		return 0;
-	if (claims->count == CLAIMS_MAX)
-		return -ENOSPC;
-	if (claims->count == claims->room) {
-		int room = claims->room ? 2 * claims->room : 64;
-		struct claim *more =
-			reallocarray(claims->items, (size_t)room, sizeof *claims->items);
-
-		if (!more)
-			return -ENOMEM;
-		claims->items = more;
-		claims->room = room;
-	}
-	snprintf(claims->items[claims->count].ifname, IF_NAMESIZE, "%s", ifname);
-	claims->items[claims->count].addr = *addr;
-	claims->count++;
-	return 0;
-}
-
-static int read_claims(struct agent_estate *estate)
-{
-	int dirfd = open(estate->run_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	char *text = NULL, *rest, *line;
-	size_t size;
-	int error;
-
-	if (dirfd < 0)
-		return -errno;
-	error = durable_read(dirfd, CLAIMS_FILE, CLAIMS_BYTES_MAX, &text, &size);
-	close(dirfd);
-	if (error == -ENOENT)
-		return 0;
-	if (error) {
-		log_warn("%s/%s cannot be read (%s): addresses left by an earlier run are known "
-			 "by the kernel's mark alone",
-			 estate->run_dir, CLAIMS_FILE, strerror(-error));
-		return 0;
-	}
-	rest = text;
-	while ((line = strsep(&rest, "\n"))) {
-		char ifname[IF_NAMESIZE], address[IP_TEXT_MAX], boot_id[BOOT_ID_BYTES];
-		struct ip_addr addr;
-
-		if (sscanf(line, "boot %36s", boot_id) == 1) {
-			if (strcmp(boot_id, estate->boot_id) != 0)
-				break; /* another kernel's: nothing of it is left */
-		} else if (sscanf(line, "address %15s %45s", ifname, address) == 2 &&
-			   ip_parse(address, &addr)) {
-			error = add_claim(&estate->claims, ifname, &addr);
-			if (error)
-				break;
-		} else if (*line) {
-			log_warn("%s/%s: a line that is not ours: \"%.60s\"", estate->run_dir,
-				 CLAIMS_FILE, line);
-		}
-	}
-	free(text);
-	return error;
-}
-
-static int write_claims(const struct agent_estate *estate, const struct claims *claims)
-{
-	char *text = NULL;
-	size_t size;
-	FILE *out = open_memstream(&text, &size);
-	int dirfd, error;
-
-	if (!out)
-		return -ENOMEM;
-	fprintf(out, "boot %s\n", estate->boot_id);
-	for (int i = 0; i < claims->count; i++) {
-		char address[IP_TEXT_MAX];
-
-		fprintf(out, "address %s %s\n", claims->items[i].ifname,
-			ip_format(&claims->items[i].addr, address));
-	}
-	if (fclose(out)) {
-		free(text);
-		return -ENOMEM;
-	}
-	dirfd = open(estate->run_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	error = dirfd < 0 ? -errno : durable_write(dirfd, CLAIMS_FILE, text, size, 0644);
-	if (dirfd >= 0)
-		close(dirfd);
-	free(text);
-	return error;
-}
-
 int agent_estate_new(const char *run_dir, struct agent_estate **ret_estate)
 {
 	struct agent_estate *estate = calloc(1, sizeof *estate);
@@ -183,7 +56,6 @@ int agent_estate_new(const char *run_dir, struct agent_estate **ret_estate)
 		return -ENOMEM;
 	estate->run_dir = run_dir;
 	estate->send_fds[0] = estate->send_fds[1] = -1;
-	read_boot_id(estate->boot_id);
 	error = address_port_new(&estate->port);
 	if (!error)
 		error = vrrp_sock_open_sender(IP_V4, &estate->send_fds[0]);
@@ -194,7 +66,7 @@ int agent_estate_new(const char *run_dir, struct agent_estate **ret_estate)
 	if (!error)
 		error = vmac_port_new(&estate->vmacs);
 	if (!error)
-		error = read_claims(estate);
+		error = agent_claims_read(&estate->claims, run_dir);
 	if (error) {
 		agent_estate_free(estate);
 		return error;
@@ -218,8 +90,8 @@ struct agent_estate *agent_estate_free(struct agent_estate *estate)
 	route_port_free(estate->routes);
 	vmac_port_free(estate->vmacs);
 	no_accept_port_free(estate->no_accept);
-	free(estate->claims.items);
-	free(estate->allowed.items);
+	agent_claims_release(&estate->claims);
+	agent_claims_release(&estate->allowed);
 	free(estate);
 	return NULL;
 }
@@ -232,9 +104,9 @@ static const char *own_interface(const struct conf *conf, const struct conf_vrrp
 
 struct look {
 	const struct agent_estate *estate; /* what its records name stays */
-	const struct claims *claims;
+	const struct agent_claims *claims;
 	const struct conf *conf;
-	struct claims *present; /* collects, instead of removing */
+	struct agent_claims *present; /* collects, instead of removing */
 	bool keeps_protocol;
 };
 
@@ -266,7 +138,7 @@ static bool is_mine(void *ctx, int ifindex, const struct ip_prefix *prefix, uint
 		return false;
 	if (is_recorded(look->estate, ifindex, prefix))
 		return false;
-	if (is_claimed(look->claims, ifname, &prefix->addr))
+	if (agent_claims_has(look->claims, ifname, &prefix->addr))
 		return true;
 	if (!look->keeps_protocol)
 		return false;
@@ -332,25 +204,25 @@ static bool note_present(void *ctx, int ifindex, const struct ip_prefix *prefix,
 
 	if ((!look->keeps_protocol || protocol != ADDRESS_PROTOCOL) &&
 	    if_indextoname((unsigned)ifindex, ifname) &&
-	    add_claim(look->present, ifname, &prefix->addr))
+	    agent_claims_add(look->present, ifname, &prefix->addr))
 		log_warn("too many addresses on this host to remember them all");
 	return false;
 }
 
 int agent_estate_claim(struct agent_estate *estate, const struct conf *conf, bool keep_old)
 {
-	struct claims present = {0}, claims = {0}, allowed = {0};
-	const struct claims *old = &estate->claims;
+	struct agent_claims present = {0}, claims = {0}, allowed = {0};
+	const struct agent_claims *old = &estate->claims;
 	struct look look = {.present = &present, .keeps_protocol = netmon_keeps_protocol()};
 	int error = address_sweep(estate->port, note_present, &look);
 
 	if (error > 0)
 		error = 0;
 	for (int i = 0; keep_old && i < old->count && !error; i++)
-		error = add_claim(&claims, old->items[i].ifname, &old->items[i].addr);
+		error = agent_claims_add(&claims, old->items[i].ifname, &old->items[i].addr);
 	for (int i = 0; keep_old && i < estate->allowed.count && !error; i++)
-		error = add_claim(&allowed, estate->allowed.items[i].ifname,
-				  &estate->allowed.items[i].addr);
+		error = agent_claims_add(&allowed, estate->allowed.items[i].ifname,
+					 &estate->allowed.items[i].addr);
 	for (int i = 0; i < conf->vrrps_count; i++) {
 		const struct conf_vrrp *v = &conf->vrrps[i];
 
@@ -359,27 +231,28 @@ int agent_estate_claim(struct agent_estate *estate, const struct conf *conf, boo
 
 			if (!interface)
 				continue;
-			error = add_claim(&allowed, interface, &v->vips[j].prefix.addr);
+			error = agent_claims_add(&allowed, interface, &v->vips[j].prefix.addr);
 			/* Somebody else's already, and not ours from before: where the kernel
 			 * keeps no mark, a later start could not tell it from ours. */
 			if (!look.keeps_protocol &&
-			    is_claimed(&present, interface, &v->vips[j].prefix.addr) &&
-			    !is_claimed(old, interface, &v->vips[j].prefix.addr))
+			    agent_claims_has(&present, interface, &v->vips[j].prefix.addr) &&
+			    !agent_claims_has(old, interface, &v->vips[j].prefix.addr))
 				continue;
 			if (!error)
-				error = add_claim(&claims, interface, &v->vips[j].prefix.addr);
+				error = agent_claims_add(&claims, interface,
+							 &v->vips[j].prefix.addr);
 		}
 	}
 	if (!error)
-		error = write_claims(estate, &claims);
-	free(present.items);
+		error = agent_claims_write(&claims, estate->run_dir);
+	agent_claims_release(&present);
 	if (error) { /* the old claims stand */
-		free(claims.items);
-		free(allowed.items);
+		agent_claims_release(&claims);
+		agent_claims_release(&allowed);
 		return error;
 	}
-	free(estate->claims.items);
-	free(estate->allowed.items);
+	agent_claims_release(&estate->claims);
+	agent_claims_release(&estate->allowed);
 	estate->claims = claims;
 	estate->allowed = allowed;
 	return 0;
@@ -454,15 +327,15 @@ int agent_estate_record(struct agent_estate *estate, const uint8_t *bytes, size_
 
 		if (!if_indextoname((unsigned)record.addresses[i].ifindex, ifname))
 			continue; /* it went with its interface */
-		if (!is_claimed(&estate->allowed, ifname, addr))
+		if (!agent_claims_has(&estate->allowed, ifname, addr))
 			return -EPROTO;
-		if (is_claimed(&estate->claims, ifname, addr))
+		if (agent_claims_has(&estate->claims, ifname, addr))
 			continue;
 		/* It was somebody else's when the file was written, and is ours by now. */
-		if (add_claim(&estate->claims, ifname, addr) ||
-		    write_claims(estate, &estate->claims))
+		if (agent_claims_add(&estate->claims, ifname, addr) ||
+		    agent_claims_write(&estate->claims, estate->run_dir))
 			log_err("%s/%s cannot be written: after a crash %s may stay where it is",
-				estate->run_dir, CLAIMS_FILE, ifname);
+				estate->run_dir, AGENT_CLAIMS_FILE, ifname);
 	}
 	error = keep(estate, &record, bytes, size);
 	if (error)

@@ -6,6 +6,7 @@
 #ifndef TANDEM_CONF_TEXTS_H
 #define TANDEM_CONF_TEXTS_H
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,6 +59,21 @@ static inline struct conf *parse_good(const char *text, char **ret_text)
 		free(said);
 	conf_problems_release(&problems);
 	return conf;
+}
+
+/* What text, which may be wrong, is told; "": it is good. */
+static inline void expect_said(const char *text, const char *expected)
+{
+	struct conf_problems problems = {0};
+	struct conf *conf = NULL;
+	int r = conf_parse(text, strlen(text), &problems, &conf);
+	char *said = problems_text(&problems);
+
+	assert_string_equal(said, expected);
+	assert_int_equal(r, problems.errors ? -EINVAL : 0);
+	free(said);
+	conf_problems_release(&problems);
+	conf_free(conf);
 }
 
 #endif

@@ -81,6 +81,28 @@ __attribute__((unused)) static void node_init_in(struct node *node, const char *
 	node_open(node);
 }
 
+/* For cmocka: one node in a temporary directory of its own. */
+__attribute__((unused)) static int node_set_up(void **state)
+{
+	char top[] = "/tmp/tandem-node-XXXXXX";
+	struct node *node = calloc(1, sizeof *node);
+	assert_non_null(node);
+	assert_non_null(mkdtemp(top));
+	node_init_in(node, "web1", top);
+	*state = node;
+	return 0;
+}
+
+__attribute__((unused)) static int node_tear_down(void **state)
+{
+	struct node *node = *state;
+	node_close(node);
+	*strrchr(node->dir, '/') = '\0';
+	run_rm(node->dir);
+	free(node);
+	return 0;
+}
+
 /* ---- a scan ---- */
 
 static void scan_into(struct node *node, struct tree *tree, const char *path, const char *as_prefix)
@@ -235,6 +257,33 @@ __attribute__((unused)) static void node_author(struct node *node, const char *m
 		assert_int_equal(store_live_set(node->store, mirror, tree), 0);
 	}
 	memcpy(ret_id, g.id, GENERATION_ID_BYTES);
+}
+
+/* ---- stage and commit ---- */
+
+/* What leads from one tree to the other, staged. */
+__attribute__((unused)) static struct stage *node_stage(struct node *node, struct tree *from,
+							struct tree *to, const uint8_t *id)
+{
+	struct stage *stage = NULL;
+	struct stage_options options = {.paths = node->paths,
+					.paths_count = 1,
+					.id = id,
+					.from = from,
+					.to = to,
+					.objects = node->objects};
+	int rc = stage_build(&options, &stage, &node->fault);
+	if (rc != 0)
+		fail_msg("stage: %s", node->fault.text);
+	return stage;
+}
+
+__attribute__((unused)) static void node_commit(struct node *node, const char *mirror,
+						struct stage *stage, struct commit_result *result)
+{
+	int rc = commit_run(node->store, mirror, stage, result, &node->fault);
+	if (rc != 0)
+		fail_msg("commit: %s", node->fault.text);
 }
 
 #endif

@@ -10,28 +10,6 @@
 
 #define MIRROR "nginx"
 
-static char top[64];
-
-static int set_up(void **state)
-{
-	strcpy(top, "/tmp/tandem-commit-XXXXXX");
-	assert_non_null(mkdtemp(top));
-	struct node *node = calloc(1, sizeof *node);
-	assert_non_null(node);
-	node_init_in(node, "web1", top);
-	*state = node;
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	struct node *node = *state;
-	node_close(node);
-	free(node);
-	run_rm(top);
-	return 0;
-}
-
 /* The tree that the live directory would be after `change`, made in a copy of it; the objects are
  * in the node's store. */
 static struct tree *tree_after(struct node *node, void (*change)(const char *dir))
@@ -44,28 +22,6 @@ static struct tree *tree_after(struct node *node, void (*change)(const char *dir
 	assert_int_equal(system(command), 0);
 	change(copy.path);
 	return node_scan_as(&copy, node->path);
-}
-
-static struct stage *build(struct node *node, struct tree *from, struct tree *to, const uint8_t *id)
-{
-	struct stage *stage = NULL;
-	struct stage_options options = {.paths = node->paths,
-					.paths_count = 1,
-					.id = id,
-					.from = from,
-					.to = to,
-					.objects = node->objects};
-	int rc = stage_build(&options, &stage, &node->fault);
-	if (rc != 0)
-		fail_msg("stage: %s", node->fault.text);
-	return stage;
-}
-
-static void commit(struct node *node, struct stage *stage, struct commit_result *result)
-{
-	int rc = commit_run(node->store, MIRROR, stage, result, &node->fault);
-	if (rc != 0)
-		fail_msg("commit: %s", node->fault.text);
 }
 
 /* What a scan finds now is the tree, in every way that counts. */
@@ -132,10 +88,10 @@ static void every_kind_of_change_goes_live_and_back(void **state)
 	node_author(node, MIRROR, first, true, first_id);
 	struct tree *second = tree_after(node, make_second);
 	node_author(node, MIRROR, second, false, second_id);
-	struct stage *stage = build(node, first, second, second_id);
+	struct stage *stage = node_stage(node, first, second, second_id);
 	/* Nothing has changed so far. */
 	assert_live(node, first);
-	commit(node, stage, &result);
+	node_commit(node, MIRROR, stage, &result);
 	assert_int_equal(result.outcome, COMMIT_LIVE);
 	assert_int_equal(result.notes_count, 0);
 	assert_live(node, second);
@@ -166,9 +122,9 @@ static void every_kind_of_change_goes_live_and_back(void **state)
 	assert_int_equal(stage_sweep(node->paths, 1, STAGE_SWEEP_ALL, NULL, node->objects, NULL,
 				     NULL, &node->fault),
 			 0);
-	stage = build(node, live, first, first_id);
+	stage = node_stage(node, live, first, first_id);
 	commit_result_release(&result);
-	commit(node, stage, &result);
+	node_commit(node, MIRROR, stage, &result);
 	assert_int_equal(result.outcome, COMMIT_LIVE);
 	assert_live(node, first);
 	stage_free(stage);
@@ -194,7 +150,7 @@ static struct stage *stage_change(struct node *node, struct tree **ret_from, str
 	node_author(node, MIRROR, *ret_from, true, id);
 	*ret_to = tree_after(node, change);
 	node_author(node, MIRROR, *ret_to, false, id);
-	return build(node, *ret_from, *ret_to, id);
+	return node_stage(node, *ret_from, *ret_to, id);
 }
 
 static void expect_edited(struct node *node, struct stage *stage, const char *relative,
@@ -202,7 +158,7 @@ static void expect_edited(struct node *node, struct stage *stage, const char *re
 {
 	uint8_t before[32], after[32];
 	assert_int_equal(store_head_get(node->store, MIRROR, before), 0);
-	commit(node, stage, result);
+	node_commit(node, MIRROR, stage, result);
 	assert_int_equal(result->outcome, COMMIT_EDITED);
 	assert_true(result->notes_count >= 1);
 	assert_int_equal(result->notes[0].kind, COMMIT_NOTE_EDIT);
@@ -315,7 +271,7 @@ static void the_same_removal_on_both_sides_is_no_edit(void **state)
 	struct commit_result result;
 	struct stage *stage = stage_change(node, &from, &to, remove_b);
 	assert_int_equal(unlink(node_at(node, "conf.d/b.conf")), 0);
-	commit(node, stage, &result);
+	node_commit(node, MIRROR, stage, &result);
 	assert_int_equal(result.outcome, COMMIT_LIVE);
 	assert_live(node, to);
 	finish(stage, from, to, &result);
@@ -363,7 +319,7 @@ static void a_directory_that_holds_what_no_manifest_names_stays(void **state)
 	struct commit_result result;
 	struct stage *stage = stage_change(node, &from, &to, remove_old);
 	put_text(node_at(node, "old/deep/.swp"), "mine\n");
-	commit(node, stage, &result);
+	node_commit(node, MIRROR, stage, &result);
 	/* R14. */
 	assert_int_equal(result.outcome, COMMIT_LIVE);
 	assert_int_equal(result.notes_count, 2);
@@ -453,10 +409,10 @@ static void a_missing_mirror_path_comes_with_the_commit(void **state)
 	assert_int_equal(from->count, 0);
 	node_author(node, MIRROR, from, true, id);
 	node_author(node, MIRROR, to, false, id);
-	struct stage *stage = build(node, from, to, id);
+	struct stage *stage = node_stage(node, from, to, id);
 	assert_string_equal(stage_root(stage, 0), node->dir);
 	assert_int_equal(lstat(node->path, &st), -1);
-	commit(node, stage, &result);
+	node_commit(node, MIRROR, stage, &result);
 	assert_int_equal(result.outcome, COMMIT_LIVE);
 	assert_live(node, to);
 	finish(stage, from, to, &result);
@@ -484,7 +440,7 @@ static void an_edit_through_a_descriptor_that_was_open_is_rescued(void **state)
 	struct commit_result result;
 	struct stage *stage = stage_change(node, &from, &to, save_a);
 	int fd = open(node_at(node, "conf.d/a.conf"), O_WRONLY);
-	commit(node, stage, &result);
+	node_commit(node, MIRROR, stage, &result);
 	assert_int_equal(result.outcome, COMMIT_LIVE);
 	finish(stage, from, to, &result);
 	/* An editor that writes in place has had it open all the time. */
@@ -552,9 +508,9 @@ static void one_stage_is_swept_or_all_but_one(void **state)
 	struct commit_result result;
 	uint8_t id[32] = {7};
 	struct stage *first = stage_change(node, &from, &to, save_a);
-	commit(node, first, &result);
+	node_commit(node, MIRROR, first, &result);
 	assert_int_equal(result.outcome, COMMIT_LIVE);
-	struct stage *second = build(node, to, from, id);
+	struct stage *second = node_stage(node, to, from, id);
 	assert_true(has_stage(node, first) && has_stage(node, second));
 	assert_int_equal(stage_sweep(node->paths, 1, STAGE_SWEEP_OTHERS, id, node->objects, NULL,
 				     NULL, &node->fault),
@@ -706,10 +662,10 @@ static int across_mounts(struct node *node)
 	    tree_apply(to, NULL, 0, &changed, 1, &both) != 0)
 		return 12;
 	node_author(node, MIRROR, both, false, id);
-	struct stage *stage = build(node, from, both, id);
+	struct stage *stage = node_stage(node, from, both, id);
 	if (stage_roots_count(stage) != 2)
 		return 13;
-	commit(node, stage, &result);
+	node_commit(node, MIRROR, stage, &result);
 	if (result.outcome != COMMIT_LIVE || !has_text(node_at(node, "certs/c.pem"), "new\n"))
 		return 14;
 	assert_live(node, both);
@@ -777,8 +733,8 @@ static void an_owner_whose_name_means_another_number_here_is_no_edit(void **stat
 		objects_add_memory(node->objects, "theirs\n", 7, changed.hash, &node->fault), 0);
 	assert_int_equal(tree_apply(from, NULL, 0, &changed, 1, &to), 0);
 	node_author(node, MIRROR, to, false, id);
-	struct stage *stage = build(node, from, to, id);
-	commit(node, stage, &result);
+	struct stage *stage = node_stage(node, from, to, id);
+	node_commit(node, MIRROR, stage, &result);
 	assert_int_equal(result.outcome, COMMIT_LIVE);
 	assert_true(has_text(node_at(node, "conf.d/a.conf"), "theirs\n"));
 	tree_free(scanned);
@@ -788,7 +744,7 @@ static void an_owner_whose_name_means_another_number_here_is_no_edit(void **stat
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define T(name) cmocka_unit_test_setup_teardown(name, node_set_up, node_tear_down)
 		T(every_kind_of_change_goes_live_and_back),
 		T(an_edit_of_a_replaced_file_is_kept_and_everything_goes_back),
 		T(an_edit_in_place_of_the_same_size_is_kept),

@@ -9,50 +9,6 @@
 
 #define MIRROR "nginx"
 
-static char top[64];
-
-static int set_up(void **state)
-{
-	strcpy(top, "/tmp/tandem-commit-XXXXXX");
-	assert_non_null(mkdtemp(top));
-	struct node *node = calloc(1, sizeof *node);
-	assert_non_null(node);
-	node_init_in(node, "web1", top);
-	*state = node;
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	struct node *node = *state;
-	node_close(node);
-	free(node);
-	run_rm(top);
-	return 0;
-}
-
-static struct stage *build(struct node *node, struct tree *from, struct tree *to, const uint8_t *id)
-{
-	struct stage *stage = NULL;
-	struct stage_options options = {.paths = node->paths,
-					.paths_count = 1,
-					.id = id,
-					.from = from,
-					.to = to,
-					.objects = node->objects};
-	int rc = stage_build(&options, &stage, &node->fault);
-	if (rc != 0)
-		fail_msg("stage: %s", node->fault.text);
-	return stage;
-}
-
-static void commit(struct node *node, struct stage *stage, struct commit_result *result)
-{
-	int rc = commit_run(node->store, MIRROR, stage, result, &node->fault);
-	if (rc != 0)
-		fail_msg("commit: %s", node->fault.text);
-}
-
 static void finish(struct stage *stage, struct tree *from, struct tree *to,
 		   struct commit_result *result)
 {
@@ -62,7 +18,7 @@ static void finish(struct stage *stage, struct tree *from, struct tree *to,
 	commit_result_release(result);
 }
 
-/* ---- the race (X19 of the design notes; R10) ---- */
+/* ---- the race (docs/EXPERIMENTS.md, X19; R10) ---- */
 
 /* At least so many rounds, and on until either side has won so many: a race that only one of them
  * ever wins would test nothing. On a busy machine chance needs longer. */
@@ -151,11 +107,11 @@ static void no_edit_is_lost_to_a_racing_commit(void **state)
 		assert_int_equal(tree_apply(from, NULL, 0, &theirs, 1, &to), 0);
 		memset(id, 0, sizeof id);
 		memcpy(id, &round, sizeof round);
-		struct stage *stage = build(node, from, to, id);
+		struct stage *stage = node_stage(node, from, to, id);
 		struct timespec begin, end;
 		clock_gettime(CLOCK_MONOTONIC, &begin);
 		atomic_store(&race.round, round);
-		commit(node, stage, &result);
+		node_commit(node, MIRROR, stage, &result);
 		clock_gettime(CLOCK_MONOTONIC, &end);
 		long took_ns =
 			(end.tv_sec - begin.tv_sec) * 1000000000 + end.tv_nsec - begin.tv_nsec;
@@ -223,9 +179,9 @@ static void a_thousand_files_change_places_in_a_few_milliseconds(void **state)
 	clock_gettime(CLOCK_MONOTONIC, &t[0]);
 	node_author(node, MIRROR, to, false, id);
 	clock_gettime(CLOCK_MONOTONIC, &t[1]);
-	struct stage *stage = build(node, from, to, id);
+	struct stage *stage = node_stage(node, from, to, id);
 	clock_gettime(CLOCK_MONOTONIC, &t[2]);
-	commit(node, stage, &result);
+	node_commit(node, MIRROR, stage, &result);
 	clock_gettime(CLOCK_MONOTONIC, &t[3]);
 	assert_int_equal(result.outcome, COMMIT_LIVE);
 	double ms[3];
@@ -259,9 +215,9 @@ static void one_file_is_live_within_milliseconds(void **state)
 	clock_gettime(CLOCK_MONOTONIC, &t[0]);
 	node_author(node, MIRROR, to, false, id);
 	clock_gettime(CLOCK_MONOTONIC, &t[1]);
-	struct stage *stage = build(node, from, to, id);
+	struct stage *stage = node_stage(node, from, to, id);
 	clock_gettime(CLOCK_MONOTONIC, &t[2]);
-	commit(node, stage, &result);
+	node_commit(node, MIRROR, stage, &result);
 	clock_gettime(CLOCK_MONOTONIC, &t[3]);
 	double ms[3];
 	for (int i = 0; i < 3; i++)
@@ -276,7 +232,7 @@ static void one_file_is_live_within_milliseconds(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define T(name) cmocka_unit_test_setup_teardown(name, node_set_up, node_tear_down)
 		T(no_edit_is_lost_to_a_racing_commit),
 		T(a_thousand_files_change_places_in_a_few_milliseconds),
 		T(one_file_is_live_within_milliseconds),

@@ -23,20 +23,6 @@
 	"{ name = \"B\"; interface = \"eth1\"; virtual_router_id = 51; " second                    \
 	"priority = { web1 = 2; web2 = 1; }; virtual_ipaddress = [ \"198.51.100.10/24\" ]; } );"
 
-static void expect_said(const char *text, const char *expected)
-{
-	struct conf_problems problems = {0};
-	struct conf *conf = NULL;
-	char *said;
-
-	if (conf_parse(text, strlen(text), &problems, &conf) == 0)
-		conf_free(conf);
-	said = problems_text(&problems);
-	assert_string_equal(said, expected);
-	free(said);
-	conf_problems_release(&problems);
-}
-
 static void its_name_says_the_router_identifier_unless_another_is_given(void **state)
 {
 	static const struct {

@@ -15,21 +15,6 @@
 
 #include "tests/unit/conf_texts.h"
 
-/* What the file in line 4 and following is told; "" if it is good. */
-static void expect_said(const char *text, const char *expected)
-{
-	struct conf_problems problems = {0};
-	struct conf *conf = NULL;
-	char *said;
-
-	if (conf_parse(text, strlen(text), &problems, &conf) == 0)
-		conf_free(conf);
-	said = problems_text(&problems);
-	assert_string_equal(said, expected);
-	free(said);
-	conf_problems_release(&problems);
-}
-
 static void three_adverts_may_be_missing_unless_the_file_says_otherwise(void **state)
 {
 	struct conf *c = parse_good(HEAD VRRP(""), NULL);

@@ -106,12 +106,10 @@ static struct tree *known_live(const char *edited)
 static void child_commits(const char *edited)
 {
 	struct commit_result result;
-	struct stage *stage;
 	node_open(&web1);
 	struct tree *from = known_live(edited);
-	struct stage_options options = {web1.paths, 1, new_id, from, new_tree, web1.objects};
 	assert_int_equal(store_live_set(web1.store, MIRROR, from), 0);
-	assert_int_equal(stage_build(&options, &stage, &web1.fault), 0);
+	struct stage *stage = node_stage(&web1, from, new_tree, new_id);
 	raise(SIGSTOP); /* from here on every call counts */
 	int rc = commit_run(web1.store, MIRROR, stage, &result, &web1.fault);
 	_exit(rc != 0 ? 3 : result.outcome == COMMIT_LIVE ? 0 : 1);

@@ -10,28 +10,6 @@
 
 #define M "nginx"
 
-static char top[64];
-
-static int set_up(void **state)
-{
-	strcpy(top, "/tmp/tandem-store-XXXXXX");
-	assert_non_null(mkdtemp(top));
-	struct node *node = calloc(1, sizeof *node);
-	assert_non_null(node);
-	node_init_in(node, "web1", top);
-	*state = node;
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	struct node *node = *state;
-	node_close(node);
-	free(node);
-	run_rm(top);
-	return 0;
-}
-
 static struct tree *tree_of(struct node *node, int files, int changed)
 {
 	struct tree *tree = tree_new();
@@ -593,7 +571,7 @@ static void an_edit_of_a_large_tree_is_a_small_row(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define T(name) cmocka_unit_test_setup_teardown(name, node_set_up, node_tear_down)
 		T(what_is_stored_is_found_by_its_hash),
 		T(content_that_is_not_what_was_announced_is_not_stored),
 		T(manifests_come_back_as_they_were),

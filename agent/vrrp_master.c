@@ -17,7 +17,8 @@ uint64_t vrrp_fsm_contend_deadline_us(const struct vrrp_fsm *fsm)
 }
 
 /* A peer that knows nothing of sickness and would have to be told. by_last_word: by what it
- * last said of itself, if it ever did; otherwise by what it says when nothing ails it. */
+ * last said of itself, if it ever did; otherwise by what it says when nothing ails it. Where the
+ * file does not say that, and the peer was never heard, nobody is known who would take over. */
 static bool foreign_is_higher(const struct vrrp_fsm *fsm, bool by_last_word)
 {
 	const struct vrrp_conf *conf = &fsm->conf;
@@ -27,6 +28,8 @@ static bool foreign_is_higher(const struct vrrp_fsm *fsm, bool by_last_word)
 		uint8_t priority = conf->nodes[i].priority;
 
 		if (i == conf->self || !conf->nodes[i].foreign || priority == 0)
+			continue;
+		if (conf->nodes[i].unsaid && !peer->heard)
 			continue;
 		if (by_last_word && peer->heard && peer->priority > 0)
 			priority = peer->priority;

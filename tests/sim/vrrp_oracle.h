@@ -215,6 +215,7 @@ static inline void oracle_send(struct oracle *o, const struct vrrp_fsm *fsm,
 	bool higher = false;
 	for (int i = 0; i < fsm->conf.nodes_count; i++)
 		if (i != fsm->conf.self && fsm->conf.nodes[i].foreign &&
+		    (!fsm->conf.nodes[i].unsaid || o->peers[i].arrival_us) &&
 		    (fsm->conf.nodes[i].priority > fsm->priority ||
 		     o->peers[i].priority > fsm->priority))
 			higher = true;

@@ -602,8 +602,10 @@ static void a_peer_of_unknown_priority_is_the_quickest_and_is_never_sick(void **
 	start();
 	hear(1, 1, T0 + 100000);
 	expect_deadline(T0 + 100000 + 3609375);
-	/* It may be higher, until it has said what it is; and whoever it is, it is a successor. */
+	/* Once it was heard it may be higher, unless it says that it is not; and whoever it is, it
+	 * is a successor. */
 	now_us = become_master() + 100000;
+	hear(1, 0, now_us);
 	health_is(80, false, now_us);
 	expect_did("S0 !4");
 	hear(1, 70, now_us + 700000);
@@ -612,6 +614,37 @@ static void a_peer_of_unknown_priority_is_the_quickest_and_is_never_sick(void **
 	hear(1, 70, now_us + 1);
 	health_is(80, false, now_us + 2);
 	expect_did("S80");
+	/* After the back-off by what it may have become: that is what it had not said. */
+	assert_true(fsm.resign_again_us != NEVER);
+	keep_on(fsm.resign_again_us);
+	assert_int_equal(fsm.stats.resignations, 1);
+}
+
+/* A priority 0 towards nobody is an interruption for nothing. */
+static void nobody_resigns_towards_a_peer_of_unknown_priority_that_was_never_heard(void **state)
+{
+	uint64_t now_us;
+
+	(void)state;
+	configure_three();
+	conf.nopreempt = true;
+	conf.nodes[1] = (struct vrrp_node){
+		.address = conf.nodes[1].address, .priority = 254, .foreign = true, .unsaid = true};
+	now_us = become_master() + 100000;
+	health_is(80, false, now_us);
+	expect_did("S80");
+	keep_on(now_us + 600 * SECOND);
+	assert_int_equal(fsm.stats.resignations, 0);
+	/* Nor is one that is there a reason to offer it to one that is not. */
+	hear(2, 70, fsm.now_us + 1);
+	health_is(75, false, fsm.now_us + 2);
+	keep_on(fsm.now_us + 600 * SECOND);
+	assert_int_equal(fsm.stats.resignations, 0);
+	/* It stands behind one that is known, and is not in its way. */
+	conf.nodes[2].foreign = true;
+	now_us = become_master() + 100000;
+	health_is(79, false, now_us);
+	expect_did("S0 !4");
 }
 
 int main(void)
@@ -626,6 +659,8 @@ int main(void)
 		cmocka_unit_test(master_answers_a_lower_priority_at_once_and_announces_four_times),
 		cmocka_unit_test(each_announcement_says_what_it_is_for),
 		cmocka_unit_test(a_peer_of_unknown_priority_is_the_quickest_and_is_never_sick),
+		cmocka_unit_test(
+			nobody_resigns_towards_a_peer_of_unknown_priority_that_was_never_heard),
 		cmocka_unit_test(the_last_announcement_of_a_contention_comes_when_the_file_says),
 		cmocka_unit_test(a_new_contention_does_not_wait_for_the_last_one_to_be_through),
 		cmocka_unit_test(answers_and_announcements_in_a_lasting_contention_are_bounded),

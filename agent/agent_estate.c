@@ -500,21 +500,6 @@ void agent_estate_advert(struct agent_estate *estate, uint32_t id, uint64_t last
 		estate->entries[at]->last_advert_us = last_advert_us;
 }
 
-bool agent_estate_can_resume(const struct agent_record *record, const struct conf *conf,
-			     uint64_t now_us)
-{
-	int place = conf_vrrp_index(conf, record->name);
-	const struct conf_vrrp *v;
-
-	if (record->state != VRRP_MASTER || !record->socket || !record->last_advert_us ||
-	    now_us - record->last_advert_us >= 2 * record->advert_int_us || place < 0)
-		return false;
-	v = &conf->vrrps[place];
-	return own_interface(conf, v) && !strcmp(own_interface(conf, v), record->interface) &&
-	       v->vrid == record->vrid && v->version == record->version &&
-	       !strcmp(v->vmac, record->vmac) && v->family == record->source.family;
-}
-
 const char *agent_estate_handed_over(const struct agent_estate *estate, int at)
 {
 	return at < estate->handed_over_count ? estate->handed_over[at] : NULL;

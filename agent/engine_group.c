@@ -74,6 +74,24 @@ const struct engine_router *engine_group_fault(const struct engine_router *route
 	return NULL;
 }
 
+bool engine_group_handed_over(const struct engine_router *router)
+{
+	const struct conf *conf = router->snapshot->conf.conf;
+	const struct conf_group *group;
+
+	if (router->conf->group < 0)
+		return false;
+	group = &conf->groups[router->conf->group];
+	for (int i = 0; i < group->members_count; i++) {
+		const struct engine_router *member =
+			member_of(router->engine, conf, group->members[i]);
+
+		if (member && member->fsm.handed_over)
+			return true;
+	}
+	return false;
+}
+
 static void tell_hook(struct engine *engine, int place, enum engine_hook_state state)
 {
 	uint8_t bytes[16];

@@ -147,13 +147,18 @@ void engine_moves_tell(struct engine_router *router)
 	engine_router_step(router, &ev);
 }
 
+/* An engine before this one was asked for it; or, of one that a reload adds, those that it moves
+ * with were. */
 void engine_moves_remember(struct engine_router *router)
 {
 	const struct engine *engine = router->engine;
+	bool handed_over = engine->started && engine_group_handed_over(router);
 
 	for (int i = 0; i < engine->handed_over_count && !engine->started; i++)
 		if (!strcmp(engine->handed_over[i], router->conf->name))
-			engine_router_event(router, VRRP_EV_HANDOVER);
+			handed_over = true;
+	if (handed_over)
+		engine_router_event(router, VRRP_EV_HANDOVER);
 }
 
 bool engine_moves_written(struct engine *engine, struct wire_reader *in)

@@ -5,6 +5,7 @@ import signal
 from lab import Lab, check, kill, now_us, read, test, wait_for, write
 from pairs import VIP, VIP2, router, start_pair, tandem_conf, wait_state
 
+VIP3 = "198.51.100.203"
 NOTIFY = """#!/bin/sh
 echo "$*" >> /etc/tandem/told
 """
@@ -27,6 +28,17 @@ def holds(lab, name):
     lab.wait_holder(name, VIP2)
     wait_for(f"{name} says that the group is MASTER", lambda: [
         g["state"] for g in lab[name].agent()["groups"]] == ["MASTER"])
+
+
+def reload_with_a_third(lab, advert_int=0.1):
+    before = read(lab["web1"].path("/etc/tandem/tandem.conf"))
+    text = before.replace("\nvrrp = (\n", "\nvrrp = (\n" + router(
+        "VI_3", 53, VIP3, advert_int=advert_int) + ",\n")
+    text = text.replace('[ "VI_1", "VI_2" ]', '[ "VI_1", "VI_2", "VI_3" ]')
+    check(text.count("VI_3") == 2, "the file is not the one that is meant")
+    for node in lab.nodes:
+        node.configure(text)
+        node.run("tandem", "reload")
 
 
 @test()
@@ -115,20 +127,32 @@ def a_member_that_a_reload_adds_follows_the_others_at_once():
         start_group(lab)
         told = wait_for("the script knows where it is", lambda: (
             t := read(web1.path("/etc/tandem/told"))).endswith("MASTER 0\n") and t)
-        vip3 = "198.51.100.203"
-        before = read(web1.path("/etc/tandem/tandem.conf"))
-        text = before.replace("\nvrrp = (\n", "\nvrrp = (\n" + router(
-            "VI_3", 53, vip3, advert_int=0.1) + ",\n")
-        text = text.replace('[ "VI_1", "VI_2" ]', '[ "VI_1", "VI_2", "VI_3" ]')
-        check(text.count("VI_3") == 2, "the file is not the one that is meant")
-        for node in (web1, web2):
-            node.configure(text)
-            node.run("tandem", "reload")
-        lab.wait_holder("web1", vip3)
+        reload_with_a_third(lab)
+        lab.wait_holder("web1", VIP3)
         check(web1.instance("VI_3")["cause"] == "group", f"it waited: {web1.instance('VI_3')}")
         holds(lab, "web1")
         check(read(web1.path("/etc/tandem/told")) == told, "the script was told of it")
         wait_state(web2, "BACKUP", "VI_3")
+
+
+@test()
+def a_member_that_a_reload_adds_to_a_group_that_was_handed_over_is_so_too():
+    with Lab() as lab:
+        web1, web2 = lab.nodes
+        # Adverts so slow that no pause of a busy machine makes web1 take anything back.
+        start_group(lab, advert_ints=(1, 1))
+        wait_for("the group is handed over", lambda: web1.run(
+            "tandem", "handover", "VI_1", check_status=False).returncode == 0)
+        holds(lab, "web2")
+        reload_with_a_third(lab, advert_int=1)
+        lab.wait_holder("web2", VIP3)
+        wait_state(web1, "BACKUP", "VI_3")
+        for name in ("VI_1", "VI_2", "VI_3"):
+            check(web1.instance(name)["handed_over"], f"{name} was not handed over")
+        # What was kept from a healthy holder comes back with the others.
+        web1.run("tandem", "handover", "--lift", "--all")
+        holds(lab, "web1")
+        lab.wait_holder("web1", VIP3)
 
 
 @test()

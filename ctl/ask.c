@@ -3,8 +3,9 @@
 
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
-#include "shared/ctl.h"
+#define PATIENCE_US 3000000u /* then a person wants to know what is waited for */
 
 const char *ask_name(enum ask_daemon daemon)
 {
@@ -56,41 +57,103 @@ static void on_progress(void *ctx, const json_t *object)
 	fputc('\n', stderr);
 }
 
-int ask(const struct verb_args *args, enum ask_daemon daemon, json_t *request,
-	unsigned long timeout_us, json_t **ret_answer, char why[ASK_WHY_ROOM])
+static uint64_t now_us(void)
 {
-	char path[4096];
-	json_t *answer = NULL;
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000u + (uint64_t)ts.tv_nsec / 1000u;
+}
+
+void ask_begin(const struct verb_args *args, enum ask_daemon daemon, json_t *request,
+	       unsigned long timeout_us, const char *aside, struct asking *ret_asking)
+{
+	*ret_asking = (struct asking){
+		.daemon = daemon, .aside = aside, .began_us = now_us(), .timeout_us = timeout_us};
+	snprintf(ret_asking->path, sizeof ret_asking->path, "%s/%s.sock", args->run_dir,
+		 daemon == ASK_AGENT ? "agent" : "syncd");
+	ret_asking->error = ctl_ask(ret_asking->path, request, timeout_us, &ret_asking->question);
+}
+
+/* What is left of after_us since it was asked. */
+static uint64_t left_us(const struct asking *asking, uint64_t after_us)
+{
+	const uint64_t end_us = asking->began_us + after_us, now = now_us();
+
+	return end_us > now ? end_us - now : 0;
+}
+
+static int await(const struct asking *asking, json_t **ret_answer)
+{
 	int r;
 
-	snprintf(path, sizeof path, "%s/%s.sock", args->run_dir,
-		 daemon == ASK_AGENT ? "agent" : "syncd");
-	r = ctl_call(path, request, timeout_us, on_progress, NULL, &answer);
-	if (r == 0) {
-		*ret_answer = answer;
-		if (json_is_true(json_object_get(answer, "ok")))
-			return VERB_OK;
-		snprintf(why, ASK_WHY_ROOM, "%s", ask_text(answer, "error", "no reason was given"));
-		return VERB_FAILED;
-	}
-	if (r == -ENOENT || r == -ECONNREFUSED)
+	if (!asking->question)
+		return asking->error;
+	if (!asking->aside)
+		return ctl_await(asking->question, asking->timeout_us, on_progress, NULL,
+				 ret_answer);
+	r = ctl_await(asking->question, left_us(asking, PATIENCE_US), on_progress, NULL,
+		      ret_answer);
+	if (r != -ETIMEDOUT)
+		return r;
+	fprintf(stderr, "%s does not answer yet; waiting another %llu s at most (%s)\n",
+		ask_name(asking->daemon),
+		(unsigned long long)(left_us(asking, asking->timeout_us) + 999999) / 1000000u,
+		asking->aside);
+	return ctl_await(asking->question, left_us(asking, asking->timeout_us), on_progress, NULL,
+			 ret_answer);
+}
+
+static void explain(const struct asking *asking, int error, char why[ASK_WHY_ROOM])
+{
+	const char *name = ask_name(asking->daemon);
+
+	if (error == -ENOENT || error == -ECONNREFUSED)
 		snprintf(
 			why, ASK_WHY_ROOM,
 			"%s does not run here (nobody answers at %s); start it: systemctl start %s",
-			ask_name(daemon), path, ask_name(daemon));
-	else if (r == -EACCES || r == -EPERM)
+			name, asking->path, name);
+	else if (error == -EACCES || error == -EPERM)
 		snprintf(why, ASK_WHY_ROOM,
-			 "%s may not be opened; be root, or a member of the control group", path);
-	else if (r == -ETIMEDOUT)
-		snprintf(why, ASK_WHY_ROOM,
-			 "%s does not answer within %lu s; look into its log: journalctl -u %s",
-			 ask_name(daemon), timeout_us / 1000000u, ask_name(daemon));
-	else if (r == -ENAMETOOLONG)
+			 "%s may not be opened; be root, or a member of the control group",
+			 asking->path);
+	else if (error == -ETIMEDOUT)
+		snprintf(
+			why, ASK_WHY_ROOM,
+			"%s does not answer within %llu s; look into its log: journalctl -u %s%s%s",
+			name, (unsigned long long)asking->timeout_us / 1000000u, name,
+			asking->aside ? "; " : "", asking->aside ? asking->aside : "");
+	else if (error == -ENAMETOOLONG)
 		snprintf(why, ASK_WHY_ROOM, "%s is too long for a socket; use a shorter --run-dir",
-			 path);
+			 asking->path);
 	else
 		snprintf(why, ASK_WHY_ROOM,
-			 "%s broke off (%s); look into its log: journalctl -u %s", ask_name(daemon),
-			 strerror(-r), ask_name(daemon));
-	return VERB_NO_CONTACT;
+			 "%s broke off (%s); look into its log: journalctl -u %s", name,
+			 strerror(-error), name);
+}
+
+int ask_end(struct asking *asking, json_t **ret_answer, char why[ASK_WHY_ROOM])
+{
+	json_t *answer = NULL;
+	int error = await(asking, &answer);
+
+	asking->question = ctl_question_free(asking->question);
+	if (error) {
+		explain(asking, error, why);
+		return VERB_NO_CONTACT;
+	}
+	*ret_answer = answer;
+	if (json_is_true(json_object_get(answer, "ok")))
+		return VERB_OK;
+	snprintf(why, ASK_WHY_ROOM, "%s", ask_text(answer, "error", "no reason was given"));
+	return VERB_FAILED;
+}
+
+int ask(const struct verb_args *args, enum ask_daemon daemon, json_t *request,
+	unsigned long timeout_us, json_t **ret_answer, char why[ASK_WHY_ROOM])
+{
+	struct asking asking;
+
+	ask_begin(args, daemon, request, timeout_us, NULL, &asking);
+	return ask_end(&asking, ret_answer, why);
 }

@@ -14,15 +14,17 @@ struct trial {
 	int exit;
 };
 
-static void try_daemon(const struct verb_args *args, enum ask_daemon daemon, bool needed,
-		       struct trial *ret_trial)
+static void begin(const struct verb_args *args, enum ask_daemon daemon, struct asking *ret_asking)
 {
 	/* A command of its own: a daemon that does not know it does nothing. */
-	json_t *request = json_pack("{s:s}", "command", "reload-dry-run");
+	ask_begin(args, daemon, json_pack("{s:s}", "command", "reload-dry-run"), ASK_RELOAD_US,
+		  args->json ? NULL : "a dry run changes nothing", ret_asking);
+}
 
+static void end(struct asking *asking, bool needed, struct trial *ret_trial)
+{
 	*ret_trial = (struct trial){0};
-	ret_trial->exit =
-		ask(args, daemon, request, ASK_LONG_US, &ret_trial->answer, ret_trial->why);
+	ret_trial->exit = ask_end(asking, &ret_trial->answer, ret_trial->why);
 	if (ret_trial->exit == VERB_NO_CONTACT && !needed)
 		ret_trial->exit = VERB_OK;
 }
@@ -162,12 +164,15 @@ static json_t *object_of(const struct trial *trial)
 
 int verb_reload_dry_run(const struct verb_args *args, bool agent_needed, bool syncd_needed)
 {
+	struct asking ask_agent, ask_syncd;
 	struct trial agent, syncd;
 	json_t *object;
 	int r;
 
-	try_daemon(args, ASK_AGENT, agent_needed, &agent);
-	try_daemon(args, ASK_SYNCD, syncd_needed, &syncd);
+	begin(args, ASK_AGENT, &ask_agent);
+	begin(args, ASK_SYNCD, &ask_syncd);
+	end(&ask_agent, agent_needed, &agent);
+	end(&ask_syncd, syncd_needed, &syncd);
 	if (agent.exit == VERB_FAILED || syncd.exit == VERB_FAILED)
 		r = VERB_FAILED;
 	else if (agent.exit != VERB_OK || syncd.exit != VERB_OK)

@@ -8,25 +8,31 @@
 #include "ctl/ask.h"
 #include "shared/conf.h"
 
-static int reload(const struct verb_args *args, enum ask_daemon daemon, bool needed)
+static void begin(const struct verb_args *args, enum ask_daemon daemon, struct asking *ret_asking)
 {
+	ask_begin(args, daemon, json_pack("{s:s}", "command", "reload"), ASK_RELOAD_US,
+		  "it reloads when it goes on, whether anybody waits or not", ret_asking);
+}
+
+static int end(struct asking *asking, bool needed)
+{
+	const char *name = ask_name(asking->daemon);
 	char why[ASK_WHY_ROOM];
 	json_t *answer = NULL;
-	int r = ask(args, daemon, json_pack("{s:s}", "command", "reload"), ASK_LONG_US, &answer,
-		    why);
+	int r = ask_end(asking, &answer, why);
 
 	if (r == VERB_OK) {
 		const char *text = ask_text(answer, "snapshot", NULL);
 
 		if (text)
-			printf("%s: reloaded, snapshot %s\n", ask_name(daemon), text);
+			printf("%s: reloaded, snapshot %s\n", name, text);
 		else
-			printf("%s: reloaded, snapshot %lld\n", ask_name(daemon),
+			printf("%s: reloaded, snapshot %lld\n", name,
 			       (long long)ask_number(answer, "snapshot"));
 	} else if (r == VERB_NO_CONTACT && !needed) {
 		r = VERB_OK;
 	} else {
-		fprintf(stderr, "%s%s", r == VERB_FAILED ? ask_name(daemon) : "tandem",
+		fprintf(stderr, "%s%s", r == VERB_FAILED ? name : "tandem",
 			r == VERB_FAILED ? " keeps the old configuration: " : ": ");
 		ask_print(stderr, why, 4);
 		fputc('\n', stderr);
@@ -39,6 +45,7 @@ int verb_reload(const struct verb_args *args)
 {
 	struct conf_problems problems = {0};
 	struct conf_snapshot snapshot = {.fd = -1};
+	struct asking ask_agent, ask_syncd;
 	bool agent_needed = true, syncd_needed = true;
 	int agent, syncd, r;
 
@@ -59,8 +66,10 @@ int verb_reload(const struct verb_args *args)
 		conf_problems_release(&problems);
 		return verb_reload_dry_run(args, agent_needed, syncd_needed);
 	}
-	agent = reload(args, ASK_AGENT, agent_needed);
-	syncd = reload(args, ASK_SYNCD, syncd_needed);
+	begin(args, ASK_AGENT, &ask_agent);
+	begin(args, ASK_SYNCD, &ask_syncd);
+	agent = end(&ask_agent, agent_needed);
+	syncd = end(&ask_syncd, syncd_needed);
 	if (r < 0 && agent == VERB_NO_CONTACT && syncd == VERB_NO_CONTACT)
 		conf_problems_print(&problems, args->config, stderr);
 	conf_snapshot_release(&snapshot);

@@ -50,10 +50,19 @@ __attribute__((format(printf, 3, 4))) void ctl_fail(struct ctl_client *client, c
  * where json_string() would give NULL and take the whole answer with it. */
 json_t *ctl_text(const char *text, size_t size);
 
-/* Client side, blocking, for the command line. Takes the reference of request. timeout_us bounds
- * each line. progress may be NULL. 0: *ret_answer is the final object, the caller's.
- * -ECONNREFUSED/-ENOENT: no daemon there. -ETIMEDOUT, -EPROTO. */
+/* Client side, blocking, for the command line: asks, then waits for the answer, as often as that is
+ * wanted, then frees. A question that was asked is served whether anybody waits for it or not.
+ * ctl_ask() takes the reference of request; -ECONNREFUSED/-ENOENT: no daemon there; -ETIMEDOUT.
+ * ctl_await(): timeout_us bounds each line; progress may be NULL. 0: *ret_answer is the final
+ * object, the caller's. -ETIMEDOUT: there is none yet. -EPROTO, -ECONNRESET: there will be none. */
 typedef void (*ctl_progress_fn)(void *ctx, const json_t *object);
+struct ctl_question;
+int ctl_ask(const char *socket_path, json_t *request, uint64_t timeout_us,
+	    struct ctl_question **ret_question);
+int ctl_await(struct ctl_question *question, uint64_t timeout_us, ctl_progress_fn progress,
+	      void *ctx, json_t **ret_answer);
+struct ctl_question *ctl_question_free(struct ctl_question *question);
+/* All of it in one. */
 int ctl_call(const char *socket_path, json_t *request, uint64_t timeout_us,
 	     ctl_progress_fn progress, void *ctx, json_t **ret_answer);
 

@@ -201,48 +201,85 @@ static int read_line(struct reader *reader, uint64_t deadline_us, char **ret_lin
 	}
 }
 
-int ctl_call(const char *socket_path, json_t *request, uint64_t timeout_us,
-	     ctl_progress_fn progress, void *ctx, json_t **ret_answer)
+struct ctl_question {
+	struct reader reader;
+};
+
+int ctl_ask(const char *socket_path, json_t *request, uint64_t timeout_us,
+	    struct ctl_question **ret_question)
 {
-	struct reader reader = {.fd = -1};
+	const uint64_t deadline_us = now_us() + timeout_us;
+	struct ctl_question *question;
 	char *text = json_dumps(request, JSON_COMPACT);
-	int r;
+	int r = -ENOMEM;
 
 	json_decref(request);
 	if (!text)
 		return -EINVAL;
-	r = connect_to(socket_path, now_us() + timeout_us, &reader.fd);
+	question = calloc(1, sizeof *question);
+	if (!question)
+		goto out;
+	question->reader.fd = -1;
+	r = connect_to(socket_path, deadline_us, &question->reader.fd);
 	if (r < 0)
 		goto out;
-	r = send_line(reader.fd, text, now_us() + timeout_us);
+	r = send_line(question->reader.fd, text, deadline_us);
 	/* A server that refuses closes at once, and has left its reason to be read. */
-	if (r < 0 && r != -EPIPE && r != -ECONNRESET)
-		goto out;
+	if (r == -EPIPE || r == -ECONNRESET)
+		r = 0;
+out:
+	if (r == 0)
+		*ret_question = question;
+	else
+		ctl_question_free(question);
+	free(text);
+	return r;
+}
+
+int ctl_await(struct ctl_question *question, uint64_t timeout_us, ctl_progress_fn progress,
+	      void *ctx, json_t **ret_answer)
+{
 	for (;;) {
 		char *line = NULL;
 		json_t *object;
+		int r = read_line(&question->reader, now_us() + timeout_us, &line);
 
-		r = read_line(&reader, now_us() + timeout_us, &line);
 		if (r < 0)
-			break;
+			return r;
 		object = json_loads(line, 0, NULL);
 		if (!json_is_object(object)) {
 			json_decref(object);
-			r = -EPROTO;
-			break;
+			return -EPROTO;
 		}
 		if (json_object_get(object, "ok")) {
 			*ret_answer = object;
-			break;
+			return 0;
 		}
 		if (progress)
 			progress(ctx, object);
 		json_decref(object);
 	}
-out:
-	if (reader.fd >= 0)
-		close(reader.fd);
-	free(reader.data);
-	free(text);
+}
+
+struct ctl_question *ctl_question_free(struct ctl_question *question)
+{
+	if (!question)
+		return NULL;
+	if (question->reader.fd >= 0)
+		close(question->reader.fd);
+	free(question->reader.data);
+	free(question);
+	return NULL;
+}
+
+int ctl_call(const char *socket_path, json_t *request, uint64_t timeout_us,
+	     ctl_progress_fn progress, void *ctx, json_t **ret_answer)
+{
+	struct ctl_question *question = NULL;
+	int r = ctl_ask(socket_path, request, timeout_us, &question);
+
+	if (r == 0)
+		r = ctl_await(question, timeout_us, progress, ctx, ret_answer);
+	ctl_question_free(question);
 	return r;
 }

@@ -2,8 +2,9 @@
 """What an operator asks before he does something."""
 import json
 import os
+import signal
 
-from lab import TOP, Lab, check, read, test, write
+from lab import TOP, Lab, check, kill, read, test, wait_for, write
 from pairs import MIRROR, VIP, VIP2, router, start_pair, tandem_conf
 
 
@@ -68,6 +69,24 @@ def a_dry_run_of_a_reload_says_what_it_would_change_and_changes_nothing():
               "it was reloaded")
         check(lab.holders(VIP) == ["web1"] and lab.holders(VIP2) == ["web1"], "an address moved")
         check(web1.instance()["counters"]["became_master"] == 1, "VI_1 was disturbed")
+
+
+@test()
+def a_reload_that_a_frozen_daemon_keeps_waiting_is_carried_out_though_nobody_waits():
+    with Lab() as lab:
+        web1 = lab["web1"]
+        web1.configure(tandem_conf(lab, [router()], mirrors=MIRROR,
+                                   keys={node.name: node.keygen() for node in lab.nodes}))
+        syncd, _ = web1.start_syncd(), web1.start_agent()
+        syncd.freeze()
+        reload = web1.start("reload", "tandem", "reload")
+        wait_for("it says what it waits for", lambda: (
+            "tandem-syncd does not answer yet; waiting another" in reload.text()), timeout=60)
+        wait_for("the agent has reloaded", lambda: web1.agent().get("snapshot") == 2, timeout=30)
+        kill(reload.pid, signal.SIGKILL)
+        reload.wait()
+        syncd.thaw()
+        wait_for("syncd has reloaded too", lambda: web1.syncd().get("snapshot") == 2, timeout=60)
 
 
 def completions(node, line):

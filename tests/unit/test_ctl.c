@@ -553,6 +553,25 @@ static void a_daemon_that_does_not_answer_is_a_timeout(void **state)
 			 -ETIMEDOUT);
 }
 
+static void an_answer_that_is_not_there_yet_can_be_waited_for_again(void **state)
+{
+	struct fixture *f = *state;
+	struct ctl_question *question = NULL;
+	json_t *answer = NULL;
+
+	assert_int_equal(
+		ctl_ask(f->path, json_pack("{s:s}", "command", "echo"), 20000000, &question), 0);
+	for (uint64_t timeout_us = 0; timeout_us < 2; timeout_us++)
+		assert_int_equal(ctl_await(question, timeout_us, NULL, NULL, &answer), -ETIMEDOUT);
+	/* Accepted, then read and answered. */
+	while (ctl_await(question, 0, NULL, NULL, &answer) == -ETIMEDOUT)
+		assert_true(loop_turn(f->loop, LOOP_NEVER_US) >= 0);
+	assert_true(json_is_true(json_object_get(answer, "ok")));
+	json_decref(answer);
+	assert_null(ctl_question_free(question));
+	assert_null(ctl_question_free(NULL));
+}
+
 static void any_bytes_become_json_text(void **state)
 {
 	static const struct {
@@ -613,6 +632,7 @@ int main(void)
 		TEST(a_file_in_the_way_is_left_alone),
 		TEST(a_call_to_nobody_names_what_is_missing),
 		TEST(a_daemon_that_does_not_answer_is_a_timeout),
+		TEST(an_answer_that_is_not_there_yet_can_be_waited_for_again),
 		cmocka_unit_test(any_bytes_become_json_text),
 	};
 

@@ -5,9 +5,11 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -524,6 +526,175 @@ static void reload_passes_by_a_daemon_that_has_nothing_to_do(void **state)
 	stop(pid);
 }
 
+/* ---- daemons that take their time ---- */
+
+struct slow {
+	int asked;		 /* gets a letter for each request */
+	struct ctl_client *held; /* until SIGUSR1 */
+	bool holds;
+	char letter;
+};
+
+static void on_slow_request(void *ctx, struct ctl_client *client, const char *command,
+			    const json_t *request)
+{
+	struct slow *slow = ctx;
+
+	(void)command;
+	(void)request;
+	if (slow->holds)
+		slow->held = client;
+	else
+		ctl_answer(client, json_pack("{s:b s:i}", "ok", 1, "snapshot", 2));
+	if (write(slow->asked, &slow->letter, 1) != 1)
+		_exit(1);
+}
+
+static void on_release(void *ctx, const struct signalfd_siginfo *info)
+{
+	struct slow *slow = ctx;
+
+	(void)info;
+	ctl_answer(slow->held, json_pack("{s:b s:i}", "ok", 1, "snapshot", 7));
+}
+
+/* An agent and a syncd, of which one answers only when told to; *ret_asked is read from. */
+static pid_t serve_slowly(char held, int *ret_asked)
+{
+	int asked[2], ready[2];
+	char byte;
+	pid_t pid;
+
+	assert_int_equal(pipe(asked), 0);
+	assert_int_equal(pipe(ready), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		static struct slow slow[] = {{.letter = 'a'}, {.letter = 's'}};
+		struct ctl_server *server;
+		struct loop_signal *signals;
+		struct loop *loop;
+		char path[96];
+		int fd;
+
+		if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || loop_new(&loop) < 0)
+			_exit(1);
+		for (int i = 0; i < 2; i++) {
+			slow[i].asked = asked[1];
+			slow[i].holds = slow[i].letter == held;
+			snprintf(path, sizeof path, "%s/%s.sock", dir, i ? "syncd" : "agent");
+			if (ctl_listen(path, NULL, &fd) < 0 ||
+			    ctl_server_new(loop, fd, on_slow_request, NULL, &slow[i], &server) < 0)
+				_exit(1);
+			if (slow[i].holds &&
+			    loop_signal_add(loop, SIGUSR1, on_release, &slow[i], &signals) < 0)
+				_exit(1);
+		}
+		if (write(ready[1], "x", 1) != 1)
+			_exit(1);
+		loop_run(loop);
+		_exit(0);
+	}
+	close(ready[1]);
+	close(asked[1]);
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	close(ready[0]);
+	*ret_asked = asked[0];
+	return pid;
+}
+
+/* In a process of its own, since it waits; *ret_said is what it says on both, as it comes. */
+static pid_t start_reload(int *ret_said)
+{
+	int said[2], status;
+	pid_t pid;
+
+	assert_int_equal(pipe(said), 0);
+	fflush(NULL);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		/* Who runs in the background inherits that it is ignored. */
+		if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || signal(SIGINT, SIG_DFL) == SIG_ERR)
+			_exit(99);
+		dup2(said[1], 1);
+		dup2(said[1], 2);
+		args.words_count = 0;
+		status = verb_reload(&args);
+		fflush(NULL);
+		_exit(status);
+	}
+	close(said[1]);
+	*ret_said = said[0];
+	return pid;
+}
+
+/* Adds to text until it contains what is waited for. */
+static void read_until(int fd, char *text, size_t room, const char *what)
+{
+	size_t size = strlen(text);
+
+	while (!strstr(text, what)) {
+		struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
+		ssize_t n;
+
+		if (poll(&poll_fd, 1, 60000) != 1)
+			fail_msg("not within a minute: %s; but: %s", what, text);
+		n = read(fd, text + size, room - size - 1);
+		if (n <= 0)
+			fail_msg("never came: %s; but: %s", what, text);
+		size += (size_t)n;
+		text[size] = '\0';
+	}
+}
+
+static void a_reload_that_takes_long_says_what_is_waited_for_and_how_long(void **state)
+{
+	char said[4096] = "", letters[16] = "";
+	int asked, words, status;
+	pid_t server = serve_slowly('s', &asked), reload;
+
+	(void)state;
+	configure(VRRP "mirrors = ( { name = \"m\"; paths = [ \"/srv\" ]; } );");
+	reload = start_reload(&words);
+	read_until(asked, letters, sizeof letters, "s");
+	read_until(words, said, sizeof said, "\n");
+	if (strncmp(said, "tandem-syncd does not answer yet; waiting another ", 50) != 0 ||
+	    !strstr(said, " s at most (it reloads when it goes on, whether anybody waits or not)"))
+		fail_msg("it said: %s", said);
+	kill(server, SIGUSR1);
+	assert_int_equal(waitpid(reload, &status, 0), reload);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == VERB_OK);
+	read_until(words, said, sizeof said, "tandem-syncd: reloaded, snapshot 7\n");
+	assert_non_null(strstr(said, "tandem-agent: reloaded, snapshot 2\n"));
+	close(words);
+	close(asked);
+	stop(server);
+}
+
+static void a_reload_that_is_broken_off_has_asked_both_daemons(void **state)
+{
+	static const char holders[] = {'a', 's'};
+
+	(void)state;
+	configure(VRRP "mirrors = ( { name = \"m\"; paths = [ \"/srv\" ]; } );");
+	for (size_t i = 0; i < sizeof holders; i++) {
+		char letters[16] = "";
+		int asked, words, status;
+		pid_t server = serve_slowly(holders[i], &asked), reload = start_reload(&words);
+
+		/* Before the one that holds has answered. */
+		read_until(asked, letters, sizeof letters, "a");
+		read_until(asked, letters, sizeof letters, "s");
+		kill(reload, SIGINT);
+		assert_int_equal(waitpid(reload, &status, 0), reload);
+		assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGINT);
+		close(words);
+		close(asked);
+		stop(server);
+	}
+}
+
 static char *line[16];
 
 static int call_line(const struct verb_args *unused)
@@ -655,6 +826,8 @@ int main(void)
 		TEST(nobody_who_answers_is_a_failure_of_a_handover_and_not_of_maintenance),
 		TEST(metrics_tell_both_daemons_in_numbers),
 		TEST(reload_passes_by_a_daemon_that_has_nothing_to_do),
+		TEST(a_reload_that_takes_long_says_what_is_waited_for_and_how_long),
+		TEST(a_reload_that_is_broken_off_has_asked_both_daemons),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -74,6 +74,12 @@ const struct engine_router *engine_group_fault(const struct engine_router *route
 	return NULL;
 }
 
+bool engine_group_together(const struct engine_router *a, const struct engine_router *b)
+{
+	return a->snapshot == b->snapshot && a->conf->group >= 0 &&
+	       a->conf->group == b->conf->group;
+}
+
 bool engine_group_handed_over(const struct engine_router *router)
 {
 	const struct conf *conf = router->snapshot->conf.conf;

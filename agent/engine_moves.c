@@ -103,7 +103,9 @@ void engine_moves_handover(struct engine *engine, struct ctl_client *client, con
 					.now_us = loop_now_us(engine->loop)};
 
 		ev.u.handover.lift = lift;
-		if (!concerns(&engine->move, router))
+		/* A handover of one member spreads by itself (group_fsm). */
+		if (!concerns(&engine->move, router) &&
+		    !(lift && engine_group_together(router, known)))
 			continue;
 		router->record_due = true; /* it says whether it was handed over */
 		engine_router_step(router, &ev);

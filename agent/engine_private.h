@@ -431,6 +431,8 @@ void engine_groups_apply(struct engine *engine);
 void engine_group_judge(struct engine_router *router);
 /* The first other member that cannot run by itself; NULL: none. */
 const struct engine_router *engine_group_fault(const struct engine_router *router);
+/* Are they members of one group? */
+bool engine_group_together(const struct engine_router *a, const struct engine_router *b);
 /* Has it joined others that were handed over, and not lifted? */
 bool engine_group_handed_over(const struct engine_router *router);
 struct engine_group *engine_group_find(struct engine *engine, const char *name);

@@ -27,6 +27,13 @@ struct who {
 	uint64_t start_ticks; /* a number used again is another process */
 };
 
+/* What was written to an error log since the commit. */
+struct log {
+	int fd; /* -1: none */
+	ino_t ino;
+	off_t at;
+};
+
 struct proof {
 	char *pid_file, *error_log;
 	uint64_t parse_us;
@@ -44,9 +51,8 @@ struct proof {
 	int fresh_count;
 	int clear_count; /* those of fresh that cannot stem from an earlier reading */
 
-	int log_fd;
-	ino_t log_ino;
-	off_t log_at;
+	struct log log;
+	struct log rotated; /* nginx writes to it still, until it is told to open the new one */
 	char text[PROOF_TEXT_BYTES];
 };
 
@@ -190,15 +196,15 @@ static void note_log(struct proof *p)
 {
 	struct stat st;
 
-	p->log_fd = open(p->error_log, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (p->log_fd >= 0 && fstat(p->log_fd, &st) == 0 && S_ISREG(st.st_mode)) {
-		p->log_ino = st.st_ino;
-		p->log_at = st.st_size;
+	p->log.fd = open(p->error_log, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (p->log.fd >= 0 && fstat(p->log.fd, &st) == 0 && S_ISREG(st.st_mode)) {
+		p->log.ino = st.st_ino;
+		p->log.at = st.st_size;
 		return;
 	}
-	if (p->log_fd >= 0)
-		close(p->log_fd);
-	p->log_fd = -1;
+	if (p->log.fd >= 0)
+		close(p->log.fd);
+	p->log.fd = -1;
 }
 
 int proof_begin(const struct proof_options *options, uint64_t now_us, struct proof **ret_proof)
@@ -207,7 +213,7 @@ int proof_begin(const struct proof_options *options, uint64_t now_us, struct pro
 
 	if (p == NULL)
 		return -ENOMEM;
-	p->log_fd = -1;
+	p->log.fd = p->rotated.fd = -1;
 	p->pid_file = strdup(options->pid_file);
 	p->error_log = strdup(options->error_log);
 	if (p->pid_file == NULL || p->error_log == NULL) {
@@ -233,8 +239,10 @@ struct proof *proof_free(struct proof *p)
 {
 	if (p == NULL)
 		return NULL;
-	if (p->log_fd >= 0)
-		close(p->log_fd);
+	if (p->log.fd >= 0)
+		close(p->log.fd);
+	if (p->rotated.fd >= 0)
+		close(p->rotated.fd);
 	free(p->pid_file);
 	free(p->error_log);
 	free(p);
@@ -298,11 +306,11 @@ static void append_text(struct proof *p, const char *line)
 	snprintf(p->text + used, sizeof p->text - used, "%s%s", used ? "\n" : "", line);
 }
 
-static bool complained_in(struct proof *p, int fd, off_t *at)
+static bool complained_in(struct proof *p, struct log *log)
 {
 	static char buffer[TAIL_BYTES_MAX + 1];
 	bool found = false;
-	ssize_t n = pread(fd, buffer, TAIL_BYTES_MAX, *at);
+	ssize_t n = log->fd < 0 ? 0 : pread(log->fd, buffer, TAIL_BYTES_MAX, log->at);
 
 	if (n <= 0)
 		return false;
@@ -315,9 +323,9 @@ static bool complained_in(struct proof *p, int fd, off_t *at)
 		return false;
 	if (end != NULL) {
 		*end = '\0';
-		*at += end - buffer + 1;
+		log->at += end - buffer + 1;
 	} else {
-		*at += n;
+		log->at += n;
 	}
 	char *save = NULL;
 
@@ -329,24 +337,23 @@ static bool complained_in(struct proof *p, int fd, off_t *at)
 	return found;
 }
 
-/* Only what was written since the commit. A log that was rotated meanwhile is read to its end, and
- * the new one from its beginning. */
+/* Only what was written since the commit. A log that was rotated meanwhile is read on, and the new
+ * one from its beginning: which of them nginx writes to just then cannot be known. */
 static bool has_complained(struct proof *p)
 {
-	bool found = p->log_fd >= 0 && complained_in(p, p->log_fd, &p->log_at);
+	bool found = complained_in(p, &p->rotated) | complained_in(p, &p->log);
 	struct stat st;
 
 	if (stat(p->error_log, &st) == 0 && S_ISREG(st.st_mode) &&
-	    (p->log_fd < 0 || st.st_ino != p->log_ino)) {
+	    (p->log.fd < 0 || st.st_ino != p->log.ino)) {
 		int fd = open(p->error_log, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
 		if (fd >= 0) {
-			if (p->log_fd >= 0)
-				close(p->log_fd);
-			p->log_fd = fd;
-			p->log_ino = st.st_ino;
-			p->log_at = 0;
-			found |= complained_in(p, p->log_fd, &p->log_at);
+			if (p->rotated.fd >= 0)
+				close(p->rotated.fd);
+			p->rotated = p->log;
+			p->log = (struct log){.fd = fd, .ino = st.st_ino};
+			found |= complained_in(p, &p->log);
 		}
 	}
 	return found;

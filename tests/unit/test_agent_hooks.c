@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -108,6 +109,15 @@ static void run_out(struct world *world)
 	}
 }
 
+/* Until the command that runs has ended, which the loop, not turning, does not know yet: a time
+ * limit is a timer of the loop, and an end that has been comes before it. */
+static void wait_for_end_of_command(void)
+{
+	siginfo_t info;
+
+	assert_int_equal(waitid(P_ALL, 0, &info, WEXITED | WNOWAIT), 0);
+}
+
 static void end(struct world *world)
 {
 	char command[128];
@@ -196,6 +206,9 @@ static void a_hook_that_does_not_end_is_ended(void **state)
 	write_script(&world, "any", "#!/bin/sh\n[ $3 = BACKUP ] && exec sleep 600\nexit 0\n");
 	queue(&world, ENGINE_HOOK_BACKUP);
 	queue(&world, ENGINE_HOOK_MASTER);
+	while (!strstr(world.seen, "notify BACKUP"))
+		assert_true(loop_turn(world.loop, LOOP_NEVER_US) >= 0);
+	wait_for_end_of_command();
 	run_out(&world);
 	assert_non_null(strstr(world.seen, "notify BACKUP failed timed out"));
 	assert_non_null(strstr(world.seen, "notify MASTER ok exit 0"));

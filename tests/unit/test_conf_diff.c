@@ -24,6 +24,7 @@
 #define VI_2 ROUTER("VI_2", "52", "198.51.100.201/24", "")
 
 static const char *secret; /* in the file for it; NULL: there is none. Another one each time. */
+static char secret_path[64];
 
 static void write_secret(void)
 {
@@ -31,11 +32,11 @@ static void write_secret(void)
 
 	if (!secret)
 		return;
-	file = fopen("/tmp/test_conf_diff.pass", "we");
+	file = fopen(secret_path, "we");
 	assert_non_null(file);
 	fputs(secret, file);
 	fclose(file);
-	assert_int_equal(chmod("/tmp/test_conf_diff.pass", 0600), 0);
+	assert_int_equal(chmod(secret_path, 0600), 0);
 	secret = "two";
 }
 
@@ -55,7 +56,8 @@ static void load(const char *text, struct conf_snapshot *ret_snapshot)
 	assert_int_equal(r, 0);
 	write_secret();
 	assert_int_equal(conf_snapshot_add_secrets(ret_snapshot, &problems), 0);
-	unlink("/tmp/test_conf_diff.pass");
+	if (*secret_path)
+		unlink(secret_path);
 	conf_problems_release(&problems);
 }
 
@@ -146,6 +148,8 @@ static void entries_come_and_go_by_their_names(void **state)
 
 static void passwords_are_named_and_not_told(void **state)
 {
+	char dir[] = "/tmp/tandem-conf-diff-XXXXXX", text[1024];
+
 	(void)state;
 	expect(NODES "vrrp = ( " ROUTER("VI_1", "51", "198.51.100.200/24",
 					"version = 2; advert_int = 1; auth_type = \"PASS\"; "
@@ -155,14 +159,17 @@ static void passwords_are_named_and_not_told(void **state)
 					"auth_pass = \"two\"; ") " );",
 	       "changed vrrp VI_1: auth_pass (hidden) -> (hidden)\n");
 	/* In a file of its own: the name may be told, and what stands in it is compared. */
+	assert_non_null(mkdtemp(dir));
+	snprintf(secret_path, sizeof secret_path, "%s/pass", dir);
+	snprintf(text, sizeof text,
+		 NODES "vrrp = ( " ROUTER("VI_1", "51", "198.51.100.200/24",
+					  "version = 2; advert_int = 1; auth_type = \"PASS\"; "
+					  "auth_pass_file = \"%s\"; ") " );",
+		 secret_path);
 	secret = "one";
-	expect(NODES "vrrp = ( " ROUTER("VI_1", "51", "198.51.100.200/24",
-					"version = 2; advert_int = 1; auth_type = \"PASS\"; "
-					"auth_pass_file = \"/tmp/test_conf_diff.pass\"; ") " );",
-	       NODES "vrrp = ( " ROUTER("VI_1", "51", "198.51.100.200/24",
-					"version = 2; advert_int = 1; auth_type = \"PASS\"; "
-					"auth_pass_file = \"/tmp/test_conf_diff.pass\"; ") " );",
+	expect(text, text,
 	       "changed vrrp VI_1: what stands in auth_pass_file (hidden) -> (hidden)\n");
+	assert_int_equal(rmdir(dir), 0);
 }
 
 int main(void)

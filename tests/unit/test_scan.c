@@ -36,6 +36,14 @@ static int remove_one(const char *path, const struct stat *st, int flag, struct 
 	return remove(path);
 }
 
+static uint64_t now_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000u + (uint64_t)ts.tv_nsec / 1000u;
+}
+
 static int set_up(void **state)
 {
 	struct fixture *f = calloc(1, sizeof *f);
@@ -199,12 +207,18 @@ static void a_file_stamped_this_moment_gets_no_sight_and_is_read_again(void **st
 {
 	struct fixture *f = *state;
 	struct scan_result result;
+	uint64_t limit_us = now_us() + 60000000;
 
-	put_file(f, "a", "one");
-	result = scan(f);
+	/* A scan may come too late to find it young: then it is stamped anew. */
+	do {
+		assert_true(now_us() < limit_us);
+		tree_free(f->previous);
+		f->previous = NULL;
+		put_file(f, "a", "one");
+		result = scan(f);
+		f->previous = result.tree;
+	} while (find(f, result.tree, "a")->seen.ino != 0);
 	assert_true(result.young > 0);
-	assert_true(find(f, result.tree, "a")->seen.ino == 0);
-	f->previous = result.tree;
 	result = scan(f);
 	assert_int_equal(result.files_read, 1);
 	scan_result_release(&result);
@@ -369,14 +383,6 @@ static void what_was_too_young_is_looked_at_wherever_it_is(void **state)
 	changed[0] = '\0';
 	assert_int_equal(part.files_read, 1);
 	scan_result_release(&part);
-}
-
-static uint64_t now_us(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000u + (uint64_t)ts.tv_nsec / 1000u;
 }
 
 static void an_edit_beside_20000_files_costs_what_its_directory_costs(void **state)

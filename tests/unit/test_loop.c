@@ -41,7 +41,7 @@ static int tear_down(void **state)
 /* Turns until *count has reached wanted; a failure, not a wait for ever, if it does not. */
 static void turn_until(struct loop *loop, const int *count, int wanted)
 {
-	uint64_t limit_us = clock_us() + 20 * SECOND_US;
+	uint64_t limit_us = clock_us() + 60 * SECOND_US;
 
 	while (*count < wanted) {
 		assert_true(clock_us() < limit_us);

@@ -198,10 +198,10 @@ static void run_in_view(struct fixture *f, const char *generation, const char *c
 				       .generation_hex = generation};
 	struct conf_command command = {.argv = (char **)(uintptr_t)argv};
 	struct run_options run = {
-		.command = &command, .timeout_us = 20 * SECOND_US, .prepare = view_prepare};
+		.command = &command, .timeout_us = 120 * SECOND_US, .prepare = view_prepare};
 	struct view *view;
 	struct run *running;
-	uint64_t limit_us = loop_refresh_us(f->loop) + 30 * SECOND_US;
+	uint64_t limit_us = loop_refresh_us(f->loop) + 150 * SECOND_US;
 
 	while (argv[command.argc])
 		command.argc++;

@@ -99,7 +99,7 @@ static void drain(struct fixture *f)
 
 static void wait_for_ring(struct fixture *f)
 {
-	uint64_t limit_us = loop_refresh_us(f->loop) + 20 * SECOND_US;
+	uint64_t limit_us = loop_refresh_us(f->loop) + 60 * SECOND_US;
 
 	while (f->rings == 0) {
 		assert_true(loop_now_us(f->loop) < limit_us);

@@ -3,13 +3,13 @@
  * conf: from the text to struct conf: the top level and the nodes.
  */
 #include <errno.h>
-#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
 
 #include "shared/conf_private.h"
 #include "shared/log.h"
+#include "shared/sha256.h"
 
 #define LINK_PORT_DEFAULT 8427
 #define CONTROL_GROUP_DEFAULT "tandem-admin"
@@ -231,7 +231,6 @@ int conf_parse(const char *text, size_t size, struct conf_problems *problems,
 	struct conf *conf = NULL;
 	char *copy = NULL;
 	config_t config;
-	unsigned hash_size;
 	int r = -ENOMEM;
 
 	config_init(&config);
@@ -256,10 +255,7 @@ int conf_parse(const char *text, size_t size, struct conf_problems *problems,
 			 conf_say("settings are written name = value;"));
 		goto out;
 	}
-	if (EVP_Digest(text, size, conf->hash, &hash_size, EVP_sha256(), NULL) != 1) {
-		reader.out_of_memory = true;
-		goto out;
-	}
+	sha256(text, size, conf->hash);
 	read_top(&(struct conf_scope){.reader = &reader, .group = config_root_setting(&config)},
 		 conf);
 out:

@@ -101,6 +101,9 @@ struct engine_socket {
 	struct ip_addr at;    /* unicast: bound to; multicast: its family counts */
 	int fd;
 	struct loop_fd *source;
+	struct loop_timer *rest_timer; /* set: it is not waited for, but looked at then */
+	uint64_t wakes_since_us;
+	int wakes;	   /* since then, adverts have woken us so often */
 	uint64_t empty_us; /* when it was last seen empty */
 	bool emptied;	   /* it has been, since it was opened */
 	uint32_t dropped;  /* by its full queue */
@@ -372,8 +375,8 @@ void engine_router_fsm_conf(const struct agent_snapshot *snapshot, const struct 
  * names: what came since an engine died waits in it. */
 int engine_sockets_join(struct engine_router *router, uint32_t left);
 void engine_sockets_part(struct engine_router *router);
-/* Judges all that is queued. */
-void engine_sockets_drain(struct engine_socket *socket);
+/* Judges all that is queued. False: nothing was. */
+bool engine_sockets_drain(struct engine_socket *socket);
 /* Before START: takes over fd, which a dead engine left. False: too many. */
 bool engine_sockets_inherit(struct engine *engine, uint32_t id, int fd);
 /* Those that nobody went on with. */

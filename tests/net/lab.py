@@ -90,16 +90,27 @@ def check(condition, text):
         raise Failure(text)
 
 
-def wait_for(what, condition, timeout=10.0, every=0.02, also=None):
+# What takes a moment elsewhere may take much longer on a machine that others use as well. No wait
+# says by its length how fast something is: a test that wants to know measures it.
+PATIENCE_SECONDS = 60.0
+
+
+def wait_for(what, condition, timeout=PATIENCE_SECONDS, every=0.02, also=None):
     """Waits until condition() is true and returns what it returned; says what did not happen, and
-    what also() says of it."""
+    what also() says of it. A condition that looks for what nobody has said yet (no answer, no such
+    entry) is not true yet."""
     deadline = time.monotonic() + timeout
     while True:
-        result = condition()
+        result, missing = None, ""
+        try:
+            result = condition()
+        except (LookupError, TypeError, AttributeError, StopIteration) as error:
+            missing = f"; {error!r}"
         if result:
             return result
         if time.monotonic() > deadline:
-            raise Failure(f"not within {timeout:g} s: {what}" + (f"; {also()}" if also else ""))
+            raise Failure(f"not within {timeout:g} s: {what}{missing}" +
+                          (f"; {also()}" if also else ""))
         time.sleep(every)
 
 
@@ -112,7 +123,7 @@ def read(path):
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # a file of /proc may go while it is read
         return ""
 
 
@@ -125,11 +136,12 @@ def write(path, text, mode=0o644):
 
 def save(path, text):
     """Saves as most editors do: a new file, renamed over the old one. Returns the moment of the
-    rename in microseconds."""
-    beside = f"{path}.~{os.getpid()}"
+    rename in microseconds. The new one has a name that mirrors exclude: whoever is put aside
+    between the two must not have published a file of his own."""
+    beside = f"{path}.{os.getpid()}~"
     mode = os.stat(path).st_mode & 0o7777 if os.path.exists(path) else 0o644
-    with open(beside, "w", encoding="utf-8") as file:
-        file.write(text)
+    with open(beside, "wb") as file:
+        file.write(text if isinstance(text, bytes) else text.encode())
     os.chmod(beside, mode)
     at_us = now_us()
     os.rename(beside, path)
@@ -178,17 +190,22 @@ class Running:
         self.signal(signal.SIGKILL)
         self.wait()
 
-    def stop(self, timeout=20.0):
+    def stop(self, timeout=PATIENCE_SECONDS):
         """An orderly end; a program that does not come to one is a failure. Returns its status."""
         self.signal(signal.SIGTERM)
         return self.wait(timeout)
 
-    def wait(self, timeout=20.0):
-        kill(self.process.pid, signal.SIGCONT)  # nsenter stops when its child does
-        try:
-            return self.process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            raise Failure(f"{self.name} on {self.host.name} does not end") from None
+    def wait(self, timeout=PATIENCE_SECONDS):
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            # nsenter stops when its child does, or some time later: more than one may be needed.
+            if self.alive():
+                kill(self.process.pid, signal.SIGCONT)
+            try:
+                return self.process.wait(0.5)
+            except subprocess.TimeoutExpired:
+                pass
+        raise Failure(f"{self.name} on {self.host.name} does not end")
 
     def text(self):
         """What it has written so far."""
@@ -273,7 +290,7 @@ class Host:
         self.process.kill()
         for running in self.started:
             running.wait()
-        self.process.wait(20)
+        self.process.wait(PATIENCE_SECONDS)
         self.process.stdout.close()
         self.started.clear()
         self.process, self.pid = None, 0
@@ -284,7 +301,7 @@ class Host:
                 "ASAN_OPTIONS=detect_leaks=0:abort_on_error=1",
                 "UBSAN_OPTIONS=print_stacktrace=1", *command]
 
-    def run(self, *command, timeout=30, stdin=None, check_status=True):
+    def run(self, *command, timeout=2 * PATIENCE_SECONDS, stdin=None, check_status=True):
         """Runs a command to its end in this host; returns what it wrote."""
         done = subprocess.run(self.argv(*command), input=stdin, capture_output=True, text=True,
                               timeout=timeout, check=False)
@@ -354,7 +371,7 @@ class Host:
             os.close(own)
             os.close(other)
 
-    def get(self, address, host="localhost", path="/", port=80, timeout=2.0):
+    def get(self, address, host="localhost", path="/", port=80, timeout=10.0):
         """(status, head, body) of an HTTP answer, or (0, "", "") if there was none."""
         try:
             with self.socket(socket.AF_INET, socket.SOCK_STREAM) as connection:
@@ -413,7 +430,7 @@ class Probe:
     def events(self):
         """Of `watch`: [(microseconds, "gained" or "lost")]."""
         return [tuple(json.loads(line)) for line in self.running.text().splitlines()
-                if line.startswith("[")]
+                if line.startswith("[") and line.endswith("]")]
 
 
 class Capture:
@@ -427,13 +444,13 @@ class Capture:
                                         "-f", capture_filter)
         # tshark says so before dumpcap listens; the file's header comes after.
         wait_for("tshark captures", lambda: os.path.exists(self.file) and
-                 os.path.getsize(self.file) > 0, timeout=30)
+                 os.path.getsize(self.file) > 0)
 
     def stop(self):
         # dumpcap hands over in blocks: what was sent before now must be in the file.
         self.lab.run_client_mark()
         wait_for("the capture holds all that was sent", lambda: self.count(
-            f"arp.dst.proto_ipv4 == {NETWORK}253") > 0, timeout=15, every=0.2)
+            f"arp.dst.proto_ipv4 == {NETWORK}253") > 0, every=0.2)
         self.running.signal(signal.SIGINT)
         self.running.wait()
 
@@ -566,7 +583,7 @@ class Node(Host):
         check(running.alive(), f"tandem-syncd on {self.name} ended: {running.text()}")
         return running
 
-    def call(self, control, command, timeout=5.0, **arguments):
+    def call(self, control, command, timeout=PATIENCE_SECONDS / 2, **arguments):
         """One request to a control socket; {} if nobody answers."""
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
@@ -747,8 +764,9 @@ table bridge cut {{
     def holders(self, address):
         return [node.name for node in self.nodes if node.process and node.has(address)]
 
-    def wait_holder(self, name, address, timeout=15.0):
-        wait_for(f"{name} alone holds {address}", lambda: self.holders(address) == [name], timeout)
+    def wait_holder(self, name, address):
+        wait_for(f"{name} alone holds {address}", lambda: self.holders(address) == [name],
+                 also=lambda: f"held by {self.holders(address)}")
 
     def all_text(self, name):
         """The logs of one program, over all nodes and starts."""

@@ -4,7 +4,7 @@ import json
 import os
 import re
 
-from lab import check, wait_for
+from lab import wait_for
 
 VIP = "198.51.100.200"
 VIP2 = "198.51.100.201"
@@ -92,20 +92,20 @@ def start_pair(lab, text, agents=True, syncds=False, nginx=True):
             node.start_agent()
 
 
-def wait_state(node, state, name="VI_1", timeout=15.0):
+def wait_state(node, state, name="VI_1"):
     wait_for(f"{name} is {state} on {node.name}",
-             lambda: node.instance(name).get("state") == state, timeout)
+             lambda: node.instance(name).get("state") == state)
 
 
-def wait_refused(node, verdict, name="VI_1", timeout=10.0):
+def wait_refused(node, verdict, name="VI_1"):
     """Waits until the status names this verdict; returns its entry."""
     return wait_for(
         f"{node.name} counts {verdict}",
         lambda: next((r for r in node.instance(name).get("refused", ())
-                      if r["verdict"] == verdict), None), timeout)
+                      if r["verdict"] == verdict), None))
 
 
-def wait_in_step(lab, generation_after=None, mirror="nginx", timeout=20.0):
+def wait_in_step(lab, generation_after=None, mirror="nginx"):
     """Waits until all running nodes say that they are in step with one generation; returns its
     id."""
     def equal():
@@ -113,13 +113,22 @@ def wait_in_step(lab, generation_after=None, mirror="nginx", timeout=20.0):
         ids = {m.get("id") for m in mirrors}
         return (all(m.get("state") == "in-step" for m in mirrors) and len(ids) == 1 and
                 None not in ids and ids != {generation_after} and ids.pop())
-    return wait_for("all nodes are in step", equal, timeout, also=lambda: "; ".join(
+    return wait_for("all nodes are in step", equal, also=lambda: "; ".join(
         f"{node.name}: {pretty(node.mirror(mirror))}" for node in lab.nodes if node.process))
 
 
 def tree(node, folder="/etc/nginx"):
-    """What a mirror replicates of a folder: names, kinds, modes, contents."""
-    top, found = node.path(folder), {}
+    """What a mirror replicates of a folder: names, kinds, modes, contents. Once more if something
+    goes while it is looked at."""
+    while True:
+        try:
+            return _tree(node.path(folder))
+        except FileNotFoundError:
+            pass
+
+
+def _tree(top):
+    found = {}
     for parent, folders, files in os.walk(top):
         folders[:] = [f for f in folders if f != ".tandem-stage"]
         for name in folders + files:
@@ -141,11 +150,39 @@ def difference(one, other):
     return sorted(k for k in set(one) | set(other) if one.get(k) != other.get(k))
 
 
-def check_same_trees(lab, folder="/etc/nginx"):
+def about(node, other, mirror="nginx"):
+    """What node says of other's part in a mirror."""
+    return next((n for n in node.mirror(mirror).get("nodes", ()) if n["node"] == other.name), {})
+
+
+def wait_mirror(node, state, *words, of=None):
+    """Waits until one answer of the node has both: its mirror (or, with `of`, that node's part in
+    it) in this state, and the words in the reason. Returns the reason. A mirror that is looked at
+    once more is pending in between, so the two must not be asked for one after the other."""
+    def look():
+        return about(node, of) if of else node.mirror()
+
+    def fits():
+        one = look()
+        reason = one.get("reason") or ""
+        return one.get("state") == state and all(w in reason for w in words) and (reason, )
+    what = f"{of.name} is" if of else "it is"
+    return wait_for(f"{node.name} says that {what} {state}: {' '.join(words)}", fits,
+                    also=lambda: pretty(look()))[0]
+
+
+def wait_same_trees(lab, but=()):
+    """But for these names. What was saved in several steps may be published in several, and in step
+    is whoever has not noticed the next one yet: so the trees become equal, and need not be at the
+    first look."""
+    def differences(one, other):
+        return [name for name in difference(tree(one), tree(other)) if name not in but]
+
     first, *others = lab.nodes
     for other in others:
-        differs = difference(tree(first, folder), tree(other, folder))
-        check(not differs, f"{first.name} and {other.name} differ in {', '.join(differs[:10])}")
+        wait_for(f"{first.name} and {other.name} have the same files",
+                 lambda o=other: not differences(first, o),
+                 also=lambda o=other: ", ".join(differences(first, o)[:10]))
 
 
 def vhost(name, text, port=80, extra=""):

@@ -11,9 +11,10 @@
  * and says for how long one configuration showed two generations
  *
  * `ask`, `get` and `mixed` say "running" at the first answer, run until SIGTERM or SIGINT, and then
- * print one line of JSON. A gap is the longest time in which no answer arrived. All times are
- * CLOCK_MONOTONIC microseconds, the same clock for every process of the laboratory. It runs at a
- * real-time priority where it may, so that a busy machine is not taken for a silent server.
+ * print one line of JSON; `mixed` says meanwhile which generation is the newest that it has seen.
+ * A gap is the longest time in which no answer arrived. All times are CLOCK_MONOTONIC microseconds,
+ * the same clock for every process of the laboratory. It runs at a real-time priority where it may,
+ * so that a busy machine is not taken for a silent server.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -39,7 +40,7 @@
 
 #define NAME_BYTES 32
 #define NAMES_MAX 16
-#define CHANGES_MAX 64
+#define CHANGES_MAX 1024
 #define CONNECTIONS_MAX 1024
 #define ANSWER_BYTES_MAX 4096
 #define CONNECTION_TIMEOUT_US 5000000
@@ -501,8 +502,11 @@ static int mixed(const char *to, const char *port, int count)
 			puts("running");
 			fflush(stdout);
 		}
-		if (high > newest)
+		if (high > newest) {
 			newest = high;
+			printf("newest %ld\n", newest);
+			fflush(stdout);
+		}
 		if (low != high) {
 			mixes++;
 			last_us = at_us;

@@ -46,32 +46,30 @@ def fail_over_and_back(version, multicast, leader, advert_int, password=None, vi
             check(not refusals, f"tandem refused: {refusals}")
 
         capture = Capture(lab)
-        # Longer than the master-down of whoever must wait for one, start included.
-        patience = 6 + 6 * advert_int
         start(web2)
-        lab.wait_holder("web2", vip, patience)
+        lab.wait_holder("web2", vip)
         first = start(web1)
-        lab.wait_holder("web1", vip, patience)
+        lab.wait_holder("web1", vip)
         wait_for("tandem knows web1 as the master", lambda: (
             tandem.instance().get("master") or {}).get("node") == "web1" or web1 is tandem)
 
         client = Probe(lab.client, "ask", vip, "9", "1000")
         first.stop()
-        lab.wait_holder("web2", vip, patience)
+        lab.wait_holder("web2", vip)
         start(web1)
-        lab.wait_holder("web1", vip, patience)
+        lab.wait_holder("web1", vip)
         stopped = client.stop()["gap_us"] / 1000
         no_refusals()
 
         client = Probe(lab.client, "ask", vip, "9", "1000")
         web1.power_off()
-        lab.wait_holder("web2", vip, patience)
+        lab.wait_holder("web2", vip)
         lost = client.stop()["gap_us"] / 1000
         web1.power_on()
         if over_ipv6:
             web1.use_ipv6()
         start(web1)
-        lab.wait_holder("web1", vip, patience)
+        lab.wait_holder("web1", vip)
         no_refusals()
 
         capture.stop()

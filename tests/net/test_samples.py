@@ -5,7 +5,7 @@ import os
 import re
 
 from lab import TOP, Lab, check, read, save, test, wait_for, write
-from pairs import (VIP, VIP2, check_same_trees, keepalived_conf, keepalived_refusals, vhost,
+from pairs import (VIP, VIP2, wait_same_trees, keepalived_conf, keepalived_refusals, vhost,
                    wait_in_step, wait_state)
 
 
@@ -43,7 +43,7 @@ def the_sample_for_active_and_backup_brings_up_a_pair():
         generation = wait_in_step(lab)
         save(lab["web2"].path("/etc/nginx/conf.d/site.conf"), vhost("site.test", "sample"))
         wait_in_step(lab, generation)
-        check_same_trees(lab)
+        wait_same_trees(lab)
         lab["web1"].kill_nginx()
         lab.wait_holder("web2", VIP)
 

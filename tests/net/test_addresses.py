@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The addresses themselves: what the kernel, a cable or an administrator does to them."""
 import json
-import re
 import socket
 from types import SimpleNamespace
 
@@ -32,7 +31,7 @@ def p18_an_address_that_somebody_removes_is_put_back():
         check(count <= 6, f"put back {count} times at once")
         done = web1.run("tandem", "status", check_status=False)
         check(done.returncode == 2 and "removed again and again" in done.stdout, done.stdout)
-        wait_for("and put back in the end", lambda: web1.has(VIP), timeout=30)
+        wait_for("and put back in the end", lambda: web1.has(VIP))
         check(web1.instance()["state"] == "MASTER", "the state changed")
 
 
@@ -54,7 +53,7 @@ def an_address_that_another_host_has_as_well_is_taken_and_named_with_its_hardwar
 
         # Asked before it is taken, and again when it is held.
         wait_for("both are found in use before", lambda: named(False) == {VIP, VIP6} or named(True))
-        check("nobody is heard, and" in agent.text(), "the log does not say it")
+        wait_for("the log says it", lambda: "nobody is heard, and" in agent.text())
         check(web1.instance()["state"] in ("BACKUP", "MASTER"), "it does not serve")
         wait_for("both are found in use while it holds them", lambda: named(True) == {VIP, VIP6})
         check(web1.has(VIP) and web1.instance()["state"] == "MASTER", "it let go")
@@ -128,12 +127,13 @@ def an_address_of_the_nodes_own_that_comes_later_survives_too():
                 f"address add {more}/24 dev inner0 valid_lft 5000 preferred_lft 4000")
         wait_for("ours makes room", lambda: f"{other}/32" in shown())
         check(web1.has(other) and web1.instance()["state"] == "MASTER", "it was lost over that")
-        kept = shown()
-        check(f"{own}/24 metric 77 brd 203.0.113.255 scope global inner0:own" in kept and
-              f"{more}/24 scope global secondary dynamic inner0" in kept, f"not as it was: {kept}")
+        # The kernel may have taken them along: then they are put back, one after the other.
+        wait_for("all is as it was", lambda: (
+            f"{own}/24 metric 77 brd 203.0.113.255 scope global inner0:own" in shown() and
+            f"{more}/24 scope global secondary dynamic inner0" in shown()), also=shown)
         # Everything at once, as a crash would: ours expires, and the others stay.
         next(r for r in web1.started if r.name == "agent").kill_all()
-        wait_for("ours expires", lambda: not web1.has(other), timeout=20)
+        wait_for("ours expires", lambda: not web1.has(other))
         check({own, more} <= web1.addresses(), f"left: {shown()}")
 
 
@@ -144,7 +144,9 @@ def addresses_of_both_families_move_together_and_leave_none_behind():
         web1, web2 = lab.nodes
         for host in (web1, web2, lab.client):
             host.use_ipv6()
-        text = tandem_conf(lab, [router(nopreempt="true")])
+        # VRRP's own wait after a last word is web2's skew time, here 960 ms.
+        text = tandem_conf(lab, [router(nopreempt="true", advert_int=1,
+                                        priority={"web1": 100, "web2": 10})])
         start_pair(lab, text.replace(f'"{VIP}/24"', f'"{VIP}/24", "{VIP6}/64"'), nginx=False)
         for vip in (VIP, VIP6):
             lab.wait_holder("web1", vip)
@@ -156,7 +158,7 @@ def addresses_of_both_families_move_together_and_leave_none_behind():
         for vip in (VIP, VIP6):
             lab.wait_holder("web2", vip)
         gap = client.stop()["gap_us"] / 1000
-        check(gap < 200, f"the IPv6 address was away for {gap:.1f} ms: longer than VRRP's own wait")
+        check(gap < 900, f"the IPv6 address was away for {gap:.1f} ms: as long as VRRP's own wait")
         check({web1.address6, web1.link_local} <= web1.addresses6(), "its own addresses are gone")
         capture.stop()
         check(not capture.malformed(), f"malformed: {capture.malformed()}")
@@ -167,7 +169,7 @@ def addresses_of_both_families_move_together_and_leave_none_behind():
         # Everything at once, as a crash would: the kernel takes both off by itself.
         next(r for r in web2.started if r.name == "agent").kill_all()
         for vip in (VIP, VIP6):
-            wait_for(f"{vip} expires", lambda gone=vip: not web2.has(gone), timeout=20)
+            wait_for(f"{vip} expires", lambda gone=vip: not web2.has(gone))
         figure(f"orderly stop: the IPv6 address was away for {gap:.1f} ms at most")
 
 
@@ -222,12 +224,12 @@ def addresses_with_an_interface_of_their_own_and_addresses_that_are_not_advertis
             web2.configure(text)
             web2.run("tandem", "reload")
             wait_for(f"{other} is where the file says", lambda want=wanted: (
-                other in web2.run("ip", "address", "show", "dev", "eth0")) == want)
-            check(other not in web2.run("ip", "address", "show", "dev", "inner0"), "still there")
+                other in web2.run("ip", "address", "show", "dev", "eth0")) == want and
+                other not in web2.run("ip", "address", "show", "dev", "inner0"))
         check(web2.instance()["state"] == "MASTER" and web2.has(VIP), "the reload moved the rest")
         next(r for r in web2.started if r.name == "agent").kill_all()
         for vip in (VIP, VIP2, VIP6):
-            wait_for(f"{vip} expires", lambda gone=vip: not web2.has(gone), timeout=20)
+            wait_for(f"{vip} expires", lambda gone=vip: not web2.has(gone))
 
 
 @test()
@@ -260,8 +262,8 @@ def routes_come_and_go_with_the_addresses_and_nobody_elses_do():
                        .replace("table = 1000; ", ""))
         web2.run("tandem", "reload")
         wait_for("the reload added one", lambda: routes(web2) == {one, foreign, more})
-        check("203.0.113.0/26" not in web2.run("ip", "route", "show", "table", "1000"),
-              "the route stays in the table that the file no longer names")
+        wait_for("the route leaves the table that the file no longer names", lambda:
+                 "203.0.113.0/26" not in web2.run("ip", "route", "show", "table", "1000"))
         # Killed as a whole it leaves its routes to the next start; what somebody else made stays.
         agent = next(r for r in web2.started if r.name == "agent")
         agent.kill_all()

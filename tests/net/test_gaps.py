@@ -14,13 +14,15 @@ def milliseconds(values):
 
 @test(alone=True, san=False)
 def p25_an_orderly_stop_is_not_an_outage():
-    gaps = []
+    gaps, besides = [], []
     with Lab() as lab:
         start_pair(lab, tandem_conf(lab, [router(advert_int=1, nopreempt="true")]))
         lab.wait_holder("web1", VIP)
         for _ in range(3):
             for leaving, other in ((lab["web1"], lab["web2"]), (lab["web2"], lab["web1"])):
                 wait_state(other, "BACKUP")
+                # A busy machine lets a client wait wherever it asks, most of all without real time.
+                beside = Probe(lab.client, "ask", other.address, "9", "1000")
                 client = Probe(lab.client, "ask", VIP, "9", "1000")
                 agent = next(r for r in reversed(leaving.started) if r.name == "agent")
                 agent.stop()
@@ -30,16 +32,18 @@ def p25_an_orderly_stop_is_not_an_outage():
                 seen = client.stop()
                 check(seen["changes"][-1][1] == other.name, f"the client ends at {seen['changes']}")
                 gaps.append(seen["gap_us"])
+                besides.append(beside.stop()["gap_us"])
                 leaving.start_agent()
-    median = statistics.median(gaps)
+    median, late_us = statistics.median(gaps), statistics.median(besides)
     figure(f"orderly stop: longest gap, median of {len(gaps)}: {median / 1000:.1f} ms "
-           f"({milliseconds(gaps)}; aim 10, keepalived 611)")
-    check(median <= 5 * 10_000, "an orderly stop is seen")
+           f"({milliseconds(gaps)}; aim 10, keepalived 611); of an address that did not move: "
+           f"{late_us / 1000:.1f} ms ({milliseconds(besides)})")
+    check(median <= 5 * 10_000 + late_us, "an orderly stop is seen")
 
 
 @test(alone=True, san=False)
 def p05_a_killed_engine_is_not_seen_and_makes_no_second_master():
-    gaps = []
+    gaps, besides = [], []
     # Three deaths in a minute are too many, and then it is not resumed: two, in two laboratories.
     for _ in range(2):
         with Lab() as lab:
@@ -50,9 +54,10 @@ def p05_a_killed_engine_is_not_seen_and_makes_no_second_master():
             agent = next(r for r in web1.started if r.name == "agent")
             watch = Probe(web2, "watch", VIP)
             for _ in range(2):
+                beside = Probe(lab.client, "ask", web1.address, "9", "1000")
                 client = Probe(lab.client, "ask", VIP, "9", "1000")
-                engine = agent.parts(privileged=False)
-                check(len(engine) == 1, f"one process without root is the engine, not {engine}")
+                engine = wait_for("one process without root is the engine", lambda: (
+                    found := agent.parts(privileged=False)) and len(found) == 1 and found)
                 kill(engine[0], signal.SIGKILL)
                 wait_for("a new engine runs as MASTER", lambda: agent.parts(privileged=False)
                          not in ([], engine) and web1.instance().get("state") == "MASTER")
@@ -64,12 +69,14 @@ def p05_a_killed_engine_is_not_seen_and_makes_no_second_master():
                 seen = client.stop()
                 check(list(seen["by"]) == ["web1"], f"the client was answered by {seen['by']}")
                 gaps.append(seen["gap_us"])
+                besides.append(beside.stop()["gap_us"])
             check(not watch.events(), f"a second master: web2 {watch.events()}")
             check(lab.holders(VIP) == ["web1"], f"the address is on {lab.holders(VIP)}")
     figure(f"engine killed: longest gap, median of {len(gaps)}: "
            f"{statistics.median(gaps) / 1000:.1f} ms ({milliseconds(gaps)}; aim 20, "
-           "keepalived 2995)")
-    check(statistics.median(gaps) <= 5 * 20_000, "the death of the engine is seen")
+           f"keepalived 2995); of web1's own address: {milliseconds(besides)}")
+    check(statistics.median(gaps) <= 5 * 20_000 + statistics.median(besides),
+          "the death of the engine is seen")
 
 
 @test()
@@ -130,13 +137,15 @@ def a_loss_of_power_costs_master_down_and_no_more():
         lab.wait_holder("web1", VIP)
         wait_state(web2, "BACKUP")
         client = Probe(lab.client, "ask", VIP, "9", "1000")
+        beside = Probe(lab.client, "ask", web2.address, "9", "1000")  # the machine itself
         web1.power_off()
         wait_for("web2 takes over", lambda: web2.has(VIP))
         wait_for("the client is answered", lambda: web2.instance()["since_us"] > 200_000)
-        seen = client.stop()
+        seen, late_us = client.stop(), beside.stop()["gap_us"]
         figure(f"power lost: client without answers for {seen['gap_us'] / 1000:.0f} ms "
                "(keepalived, v2: 2615 to 3397)")
-        check(seen["gap_us"] < 3_650_000 + 500_000, "longer than master-down")
+        # The next interval would end 1 s later.
+        check(seen["gap_us"] < 3_650_000 + 800_000 + 2 * late_us, "longer than master-down")
         check(list(seen["by"]) == ["web1", "web2"], f"answered by {seen['by']}")
 
 
@@ -178,7 +187,7 @@ def a_kernel_that_is_busy_with_other_networks_costs_no_engine():
         begun = now_us()
         teardown = lab.client.start("teardown", "ip", "link", "del", "group", "9")
         web1.run("tandem", "reload", check_status=False)  # so the engine wants the lock as well
-        wait_for("the interfaces are gone", lambda: not teardown.alive(), timeout=30)
+        wait_for("the interfaces are gone", lambda: not teardown.alive())
         took_ms = (now_us() - begun) / 1000
         wait_for("web1 has the second address", lambda: web1.has(VIP2))
         waited = "it waits for the kernel" in agent.text()
@@ -214,15 +223,17 @@ def p06_a_frozen_node_lets_go_as_soon_as_it_wakes():
         wait_state(web2, "BACKUP")
         agent = next(r for r in web1.started if r.name == "agent")
         watch = Probe(web1, "watch", VIP)
+        beside = Probe(lab.client, "ask", web1.address, "9", "1000")  # the machine itself
         agent.freeze()
         wait_for("web2 takes over", lambda: web2.has(VIP))
         wait_for("web2 has held it for a while", lambda: web2.instance()["since_us"] > 1_000_000)
-        thawed_us = now_us()
         agent.thaw()
+        thawed_us = now_us()
         lab.wait_holder("web2", VIP)
         wait_state(web1, "BACKUP")
         lost = wait_for("the kernel says when the address went", lambda: [
             at_us for at_us, what in watch.events() if what == "lost"])
         figure(f"frozen and thawed: both held the address for {max(0, lost[-1] - thawed_us) / 1000:.0f} "
                "ms after that (keepalived: 2203)")
-        check(lost[-1] - thawed_us < 500_000, "it took too long to let go")
+        check(lost[-1] - thawed_us < 500_000 + 2 * beside.stop()["gap_us"],
+              "it took too long to let go")

@@ -10,9 +10,22 @@ from pairs import (MIRROR, NGINX_CHECK, VIP, router, start_pair, tandem_conf, wa
                    wait_refused, wait_state)
 
 
+def hand_over(node, *words):
+    """tandem with these words, until another node takes over: on a busy machine it may not answer
+    in time, and then the address stays. Returns what was printed."""
+    said = []
+
+    def accepted():
+        done = node.run("tandem", *words, check_status=False)
+        said[:] = [done.stdout + done.stderr]
+        return done.returncode == 0
+    wait_for(f"{node.name} hands over", accepted, every=0.3, also=lambda: said[0])
+    return said[0]
+
+
 def ask(node, *words, status=0):
     """tandem on that node; returns what it printed."""
-    done = node.run("tandem", *words, check_status=False, timeout=60)
+    done = node.run("tandem", *words, check_status=False)
     if done.returncode != status:
         raise Failure(f"tandem {' '.join(words)}: exit {done.returncode}: "
                       f"{done.stdout}{done.stderr}")
@@ -23,21 +36,23 @@ def ask(node, *words, status=0):
 def p22_a_handover_has_a_command_and_the_higher_priority_does_not_take_it_back():
     with Lab() as lab:
         web1, web2 = lab.nodes
-        start_pair(lab, tandem_conf(lab, [router(advert_int=0.1)]))
+        start_pair(lab, tandem_conf(lab, [router(advert_int=0.3)]))
         lab.wait_holder("web1", VIP)
         wait_state(web2, "BACKUP")
         client = Probe(lab.client, "ask", VIP, "9", "1000")
-        said = ask(web1, "handover", "VI_1")
+        beside = Probe(lab.client, "ask", web2.address, "9", "1000")  # the machine itself
+        said = hand_over(web1, "handover", "VI_1")
         check("VI_1: web2 has it" in said, f"it says {said!r}")
         lab.wait_holder("web2", VIP)
-        # Three master-downs: with preemption web1 would have it again after one.
-        wait_for("web2 has held it for a second",
-                 lambda: web2.instance()["since_us"] > 1_000_000)
+        # Two master-downs: with preemption web1 would have it again after one.
+        wait_for("web2 has held it for a while",
+                 lambda: web2.instance()["since_us"] > 2_200_000)
         check(web1.instance()["state"] == "BACKUP", "web1 took it back")
         check(web1.instance()["handed_over"], "its status does not say that it was handed over")
-        seen = client.stop()
-        figure(f"handover: longest gap {seen['gap_us'] / 1000:.1f} ms")
-        check(seen["gap_us"] < 100_000, "a handover is seen")
+        seen, late_us = client.stop(), beside.stop()["gap_us"]
+        figure(f"handover: longest gap {seen['gap_us'] / 1000:.1f} ms (beside it "
+               f"{late_us / 1000:.1f} ms)")
+        check(seen["gap_us"] < 100_000 + 2 * late_us, "a handover is seen")
         check("was not held here; web2 has it" in ask(web1, "handover", "--all"), "twice")
         ask(web1, "handover", "NONE", status=2)
         ask(web1, "handover", "--lift", "VI_1")
@@ -48,18 +63,18 @@ def p22_a_handover_has_a_command_and_the_higher_priority_does_not_take_it_back()
 def what_was_handed_over_stays_so_when_the_engine_dies():
     with Lab() as lab:
         web1, web2 = lab.nodes
-        start_pair(lab, tandem_conf(lab, [router(advert_int=0.1)]), nginx=False)
+        start_pair(lab, tandem_conf(lab, [router(advert_int=0.3)]), nginx=False)
         lab.wait_holder("web1", VIP)
         wait_state(web2, "BACKUP")
-        ask(web1, "handover", "VI_1")
+        hand_over(web1, "handover", "VI_1")
         lab.wait_holder("web2", VIP)
         agent = next(r for r in web1.started if r.name == "agent")
         for _ in range(2):  # what the second engine has it knows from the runner alone
             begun = now_us()
             kill(agent.parts(privileged=False)[0], signal.SIGKILL)
             # With preemption it would have the address again after one master-down.
-            wait_for("another engine has run for a second", lambda t=begun: (
-                1_000_000 < web1.agent().get("uptime_us", 0) < now_us() - t))
+            wait_for("another engine has run for a while", lambda t=begun: (
+                2_200_000 < web1.agent().get("uptime_us", 0) < now_us() - t))
             check(web1.instance()["state"] == "BACKUP", "it took the address back")
             check(web1.instance()["handed_over"], "it forgot")
         ask(web1, "handover", "--lift", "VI_1")
@@ -74,12 +89,13 @@ def a_handover_that_nobody_answers_keeps_the_address():
         lab.wait_holder("web1", VIP)
         web2.power_off()
         client = Probe(lab.client, "ask", VIP, "9", "1000")
+        beside = Probe(lab.client, "ask", web1.address, "9", "1000")  # the machine itself
         said = ask(web1, "handover", "VI_1", status=2)
         check("no other node answered" in said, f"it says {said!r}")
-        seen = client.stop()
+        seen, late_us = client.stop(), beside.stop()["gap_us"]
         check(list(seen["by"]) == ["web1"], f"answered by {seen['by']}")
         # The wait for a successor takes 200 ms: it is not the client who waits.
-        check(seen["gap_us"] < 150_000, f"a gap of {seen['gap_us']} us")
+        check(seen["gap_us"] < 150_000 + 2 * late_us, f"a gap of {seen['gap_us']} us")
         check(web1.has(VIP), "the address is gone")
 
 
@@ -90,8 +106,8 @@ def maintenance_survives_a_restart_and_a_node_in_it_is_better_than_none():
         start_pair(lab, tandem_conf(lab, [router(advert_int=0.1)]))
         lab.wait_holder("web1", VIP)
         wait_state(web2, "BACKUP")
-        said = ask(web1, "maintenance", "on")
-        check("VI_1: web2 has it" in said and "maintenance is on" in said, f"it says {said!r}")
+        said = hand_over(web1, "maintenance", "on")
+        check("web2 has it" in said and "maintenance is on" in said, f"it says {said!r}")
         lab.wait_holder("web2", VIP)
         next(r for r in web1.started if r.name == "agent").stop()
         web1.start_agent()
@@ -140,13 +156,13 @@ def a_holder_that_ranks_low_is_seen_by_the_others_from_its_adverts():
         web1, web2 = lab.nodes
         write(web1.path("/etc/tandem/ok"), "")  # on web2 the check fails
         start_pair(lab, tandem_conf(
-            lab, [router(advert_int=0.1, track='[ "ok" ]')],
+            lab, [router(advert_int=0.3, track='[ "ok" ]')],
             checks=['{ name = "ok"; script = "/usr/bin/test -e /etc/tandem/ok"; interval = 0.2; }']),
             nginx=False)
         lab.wait_holder("web1", VIP)
         wait_for("web2 ranks last", lambda: web2.instance()["effective_priority"] == 1)
-        said = ask(web1, "maintenance", "on")
-        check("VI_1: web2 has it" in said, f"it says {said!r}")
+        said = hand_over(web1, "maintenance", "on")
+        check("web2 has it" in said, f"it says {said!r}")
         wait_for("web1 sees that the holder is sick",
                  lambda: [(p["sick"], p["priority"]) for p in web1.instance()["peers"]] == [(True, 1)])
         shown = web1.run("tandem", "status", check_status=False).stdout

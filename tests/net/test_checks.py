@@ -170,7 +170,7 @@ def what_has_failed_is_restarted_beside_the_move_of_the_address():
         lab.wait_holder("web2", VIP)
         # The second restart waits ten seconds from the first.
         said = wait_for("the outcome is told", lambda: (
-            r := state_of(web1, "nginx")["restart"])["outcome"] and not r["ok"] and r, timeout=25)
+            r := state_of(web1, "nginx")["restart"])["outcome"] and not r["ok"] and r)
         check("exit 3: cannot be restarted" in said["outcome"], said)
 
 

@@ -11,7 +11,7 @@ echo "$*" >> /etc/tandem/told
 """
 
 
-def start_group(lab, tracks=("", ""), checks=(), group="", advert_ints=(0.1, 0.1), priority=None):
+def start_group(lab, tracks=("", ""), checks=(), group="", advert_ints=(0.3, 0.3), priority=None):
     for node in lab.nodes:
         write(node.path("/etc/tandem/notify.sh"), NOTIFY, 0o755)
     routers = [router(name, vrid, vip, priority, advert_int=s, **({"track": t} if t else {}))
@@ -30,7 +30,7 @@ def holds(lab, name):
         g["state"] for g in lab[name].agent()["groups"]] == ["MASTER"])
 
 
-def reload_with_a_third(lab, advert_int=0.1):
+def reload_with_a_third(lab, advert_int=0.3):
     before = read(lab["web1"].path("/etc/tandem/tandem.conf"))
     text = before.replace("\nvrrp = (\n", "\nvrrp = (\n" + router(
         "VI_3", 53, VIP3, advert_int=advert_int) + ",\n")

@@ -5,9 +5,15 @@ import signal
 import subprocess
 import sys
 
-from lab import HOME_PREFIX, SPACES_DIR, check, processes, remove_stale_homes, test, wait_for
+from lab import HOME_PREFIX, SPACES_DIR, check, processes, read, remove_stale_homes, test, wait_for
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def begun(pid):
+    """Which process this is, and not another one that has its number later; None: it is gone."""
+    text = read(f"/proc/{pid}/stat")
+    return (pid, text[text.rindex(")"):].split()[20]) if text else None
 
 
 def descendants(pid):
@@ -17,7 +23,7 @@ def descendants(pid):
     found = [pid]
     for one in found:
         found += children.get(one, [])
-    return set(found) - {pid}
+    return {begun(one) for one in found[1:]} - {None}
 
 
 def homes(pid):
@@ -41,7 +47,8 @@ def an_interrupted_demo_leaves_nothing_behind():
         check(status == (-signal.SIGKILL if signo == signal.SIGKILL else 130),
               f"{signo.name}: exit status {status}")
         wait_for(f"all that it started is gone after {signo.name}", lambda: not left & {
-            pid for pid, _, _ in processes()})
+            begun(pid) for pid, _, _ in processes()})
         if signo == signal.SIGKILL:
-            remove_stale_homes()  # as the next run does
+            remove_stale_homes()  # as the next run does; perhaps one is at it already
+            wait_for("its folder is removed", lambda: not homes(demo.pid))
         check(not homes(demo.pid), f"its folder stayed after {signo.name}")

@@ -86,8 +86,9 @@ def dual_master_each_node_holds_one_address_and_either_holds_both():
         for dying, other in ((web1, web2), (web2, web1)):
             dying.power_off()
             wait_for(f"{other.name} holds both", lambda: other.has(VIP) and other.has(VIP2))
-            check(lab.client.get(VIP)[2] == lab.client.get(VIP2)[2] == f"this is {other.name}\n",
-                  "the client is not answered at both addresses")
+            for vip in (VIP, VIP2):
+                wait_for(f"the client is answered at {vip}", lambda v=vip, o=other: (
+                    lab.client.get(v)[2] == f"this is {o.name}\n"))
             dying.power_on()
             dying.start_nginx()
             dying.start_agent()
@@ -141,6 +142,6 @@ def p09_notify_scripts_are_called_as_keepalived_calls_them():
               f"called: {said()}")
         wait_for("the outcome of the last one is shown",
                  lambda: (web1.instance()["hook"] or {}).get("outcome") == "exit 3")
-        check("exit 3" in agent.text(), "the outcome is not in the log")
+        wait_for("the outcome is in the log", lambda: "exit 3" in agent.text())
         agent.stop()
-        check("master stop" in said(), f"called: {said()}")
+        wait_for("the one for the stop is called", lambda: "master stop" in said(), also=said)

@@ -22,7 +22,7 @@ def roles(node):
 def forty_routers_of_an_interface_hear_with_one_socket():
     # At the edges of the words in which the kernel's filter looks them up, and between them.
     vrids = [1, *range(28, 37), *range(60, 69), 127, 128, *range(220, 238), 255]
-    routers = [router(f"VI_{vrid}", vrid, f"198.51.100.{150 + at}", advert_int=0.1,
+    routers = [router(f"VI_{vrid}", vrid, f"198.51.100.{150 + at}", advert_int=0.3,
                       priority={"web1": 100 + at % 2, "web2": 101 - at % 2},
                       multicast="true" if vrid > 100 else "false")
                for at, vrid in enumerate(vrids)]
@@ -34,7 +34,7 @@ def forty_routers_of_an_interface_hear_with_one_socket():
         for node in lab.nodes:
             node.use_ipv6()
         sources = " ".join(f'{node.name} = "{node.link_local}";' for node in lab.nodes)
-        routers.append(router("VI_6", 6, "2001:db8::200", advert_int=0.1, multicast="true",
+        routers.append(router("VI_6", 6, "2001:db8::200", advert_int=0.3, multicast="true",
                               mcast_src_ip=f"{{ {sources} }}"))
         start_pair(lab, tandem_conf(lab, routers), nginx=False)
 
@@ -46,7 +46,7 @@ def forty_routers_of_an_interface_hear_with_one_socket():
             return all((sockets(node, "raw"), sockets(node, "raw6")) == (2, 1)
                        for node in lab.nodes)
 
-        wait_for("each node has its half", settled, timeout=20)
+        wait_for("each node has its half", settled)
         check(shared(), f"more sockets: {read(f'/proc/{lab.nodes[0].pid}/net/raw')}")
         # They outlive the engine, and the next one goes on with what they hold.
         agent = next(r for r in lab["web1"].started if r.name == "agent")
@@ -54,7 +54,7 @@ def forty_routers_of_an_interface_hear_with_one_socket():
         kill(engine[0], signal.SIGKILL)
         wait_for("a new engine knows all of them", lambda: agent.parts(privileged=False)
                  not in ([], engine) and len(roles(lab["web1"])) == len(expected[0]))
-        wait_for("each node has its half again", settled, timeout=20)
+        wait_for("each node has its half again", settled)
         check(shared(), f"more sockets: {read(f'/proc/{lab.nodes[0].pid}/net/raw')}")
         # A reload that takes away all that multicast: nobody hears for them any more.
         rest = [r for at, r in enumerate(routers[:-1]) if vrids[at] < 100]

@@ -16,24 +16,24 @@ def nothing_is_taken_over_before_the_start_up_delay_is_over():
         web1, = lab.nodes
         begun = time.monotonic()
         start_pair(lab, tandem_conf(lab, [router(advert_int=0.1, priority={"web1": 100})],
-                                    extra="vrrp_startup_delay = 3;\n"), nginx=False)
+                                    extra="vrrp_startup_delay = 8;\n"), nginx=False)
         wait_state(web1, "BACKUP")
         check(web1.agent()["startup_delay_us"] > 0, "status does not say what is left of it")
         # It is the agent's, and counted once: an engine that dies does not begin it anew.
-        wait_for("half of it is over", lambda: web1.agent()["uptime_us"] > 1_500_000)
+        wait_for("half of it is over", lambda: web1.agent()["uptime_us"] > 4_000_000)
         kill(next(r for r in web1.started if r.name == "agent").parts(privileged=False)[0],
              signal.SIGKILL)
         wait_state(web1, "MASTER")
-        check(time.monotonic() - begun > 3, "it took over before its time")
+        check(time.monotonic() - begun > 8, "it took over before its time")
         status = web1.agent()
         waited_us = status["uptime_us"] - status["instances"][0]["since_us"]
-        check(waited_us < 2_900_000, f"the second engine waited {waited_us} us")
+        check(waited_us < 7_500_000, f"the second engine waited {waited_us} us")
         check(status["startup_delay_us"] == 0, "the delay is over, and status does not know it")
 
 
 @test()
 def announcements_are_as_many_and_as_far_apart_as_the_file_says():
-    gap = 0.04
+    gap = 0.2  # what it is told from are microseconds
     with Lab(nodes=("web1",)) as lab:
         web1, = lab.nodes
         web1.use_ipv6()
@@ -182,7 +182,8 @@ def adverts_go_to_the_group_that_the_file_names():
 
 @test()
 def the_settings_of_announcements_do_what_they_do_in_keepalived():
-    """Both alone, each with an address: how many packets at a time, and how long after the first."""
+    """Both alone, each with an address: how many packets at a time, and how long after the first.
+    The last of what was captured may be a part."""
     settings = {"garp_master_delay": 1, "garp_master_repeat": 3, "garp_master_refresh": 2,
                 "garp_master_refresh_repeat": 2}
 
@@ -191,11 +192,11 @@ def the_settings_of_announcements_do_what_they_do_in_keepalived():
             f"arp.isgratuitous and arp.src.proto_ipv4 == {vip}", "frame.time_epoch")]
         found = []
         for t in at:
-            if found and t - found[-1][1] < 0.3:
+            if found and t - found[-1][1] < 0.5:
                 found[-1] = (found[-1][0], t, found[-1][2] + 1)
             else:
                 found.append((t, t, 1))
-        return [(round(first - at[0], 1), count) for first, _, count in found]
+        return [(round(first - at[0], 1), count) for first, _, count in found[:-1]]
 
     with Lab() as lab:
         web1, web2 = lab.nodes
@@ -207,14 +208,14 @@ def the_settings_of_announcements_do_what_they_do_in_keepalived():
         web2.start_agent()
         for vip in (VIP, VIP2):
             lab.wait_holder({VIP: "web1", VIP2: "web2"}[vip], vip)
-        wait_for("each had the time to announce four times",
-                 lambda: web2.instance()["since_us"] > 5_500_000)
+        wait_for("each has announced four times", lambda: all(
+            len(bursts(capture, vip)) >= 4 for vip in (VIP, VIP2)), every=0.5)
         capture.stop()
         theirs, ours = bursts(capture, VIP), bursts(capture, VIP2)
         # The first refresh is counted from the first announcement there, from the second here.
         said = [([count for _, count in b[:4]], b[1][0] - b[0][0], b[3][0] - b[2][0])
                 for b in (theirs, ours)]
         check(said[0][0] == said[1][0] and
-              all(abs(a - b) < 0.7 for a, b in zip(said[0][1:], said[1][1:])),
+              all(abs(a - b) < 0.9 for a, b in zip(said[0][1:], said[1][1:])),
               f"keepalived announces {theirs}, tandem {ours}")
         figure(f"keepalived: {theirs[:4]}, tandem: {ours[:4]} (seconds, packets)")

@@ -30,6 +30,7 @@
 
 struct fixture {
 	char top[32], conf[48], pid_file[48], error_log[48];
+	char fifo[48]; /* a log that nobody reads, in one test */
 	pid_t master;
 	struct proof *proof;
 };
@@ -134,11 +135,16 @@ static void start_nginx(struct fixture *f)
 
 static void stop_nginx(struct fixture *f)
 {
+	/* A master that opens it waits for a reader, and hears no signal meanwhile. */
+	int reader = open(f->fifo, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+
 	if (f->master > 0) {
 		kill(f->master, SIGTERM);
 		waitpid(f->master, NULL, 0);
 	}
 	f->master = 0;
+	if (reader >= 0)
+		close(reader);
 }
 
 static int set_up(void **state)
@@ -151,6 +157,7 @@ static int set_up(void **state)
 	snprintf(f->conf, sizeof f->conf, "%s/nginx.conf", f->top);
 	snprintf(f->pid_file, sizeof f->pid_file, "%s/nginx.pid", f->top);
 	snprintf(f->error_log, sizeof f->error_log, "%s/error.log", f->top);
+	snprintf(f->fifo, sizeof f->fifo, "%s/fifo", f->top);
 	write_conf(f, "");
 	*state = f;
 	return 0;
@@ -320,23 +327,22 @@ static void wait_in_call(pid_t pid, int call)
 static void workers_of_a_reload_that_began_before_do_not_count_at_once(void **state)
 {
 	struct fixture *f = *state;
-	char fifo[48], server[160];
+	char server[160];
 	uint64_t began_us;
 	int log;
 
 	start_nginx(f);
 	/* Somebody else's, a moment before the commit is complete: it has read the files, and waits
 	 * at a log that nobody reads. */
-	snprintf(fifo, sizeof fifo, "%s/fifo", f->top);
-	assert_int_equal(mkfifo(fifo, 0600), 0);
+	assert_int_equal(mkfifo(f->fifo, 0600), 0);
 	snprintf(server, sizeof server, "server { listen unix:%s/logs; access_log %s; }", f->top,
-		 fifo);
+		 f->fifo);
 	write_conf(f, server);
 	kill(f->master, SIGHUP);
 	wait_in_call(f->master, SYS_openat);
 	began_us = now_us();
 	f->proof = begin(f, 60 * SECOND_US);
-	log = open(fifo, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	log = open(f->fifo, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	assert_true(log >= 0);
 	kill(f->master, SIGHUP);
 	proof_reloaded(f->proof, now_us());

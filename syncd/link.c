@@ -155,20 +155,6 @@ void link_tell_trouble(struct link *link, struct link_node *node, const char *na
 
 /* ---- the configuration ---- */
 
-/* In the new file, with the key that it has shown. */
-static bool still_named(const struct conf *conf, const struct link_conn *conn)
-{
-	int node = conf_node_index(conf, conn->name);
-
-	if (node < 0 || node == conf->self)
-		return false;
-	for (int i = 0; i < conf->nodes[node].pins_count; i++) {
-		if (memcmp(conf->nodes[node].pins[i], conn->pin, IDENTITY_PIN_BYTES) == 0)
-			return true;
-	}
-	return false;
-}
-
 static int take_node(struct link *link, const struct conf *conf, int i)
 {
 	const struct conf_node *from = &conf->nodes[i], *self = &conf->nodes[conf->self];
@@ -192,40 +178,18 @@ static int take_node(struct link *link, const struct conf *conf, int i)
 	return rc;
 }
 
-/* A connection outlives the places of the nodes in the file, so it is carried over by name. */
-static int apply_conf(struct link *link, const struct conf *conf)
+static int take_conf(struct link *link, const struct conf *conf)
 {
 	const struct conf_node *self = &conf->nodes[conf->self];
-	bool moved =
-		strcmp(link->cluster, conf->cluster) != 0 || strcmp(link->self, self->name) != 0;
-	int rc;
 
-	for (struct link_conn *conn = link->conns; conn; conn = conn->next) {
-		if (conn->state == LINK_UP && (moved || !still_named(conf, conn)))
-			link_conn_close(conn, "its key is no longer in the file of this node");
-		else if (conn->dialed && conn->state != LINK_UP && conn->state != LINK_CLOSING)
-			link_conn_drop(conn);
-		if (conn->state != LINK_UP)
-			conn->node = -1;
-	}
-	for (int i = 0; i < link->nodes_count; i++)
-		loop_timer_free(link->nodes[i].timer);
-	memset(link->nodes, 0, sizeof(link->nodes));
-	link->nodes_count = 0;
 	snprintf(link->cluster, sizeof(link->cluster), "%s", conf->cluster);
 	snprintf(link->self, sizeof(link->self), "%s", self->name);
 	link->self_address = self->address;
 	for (int i = 0; i < conf->nodes_count; i++) {
-		rc = take_node(link, conf, i);
+		int rc = take_node(link, conf, i);
+
 		if (rc < 0)
 			return rc;
-	}
-	for (struct link_conn *conn = link->conns; conn; conn = conn->next) {
-		if (conn->state != LINK_UP)
-			continue;
-		conn->node = link_find_node(link, conn->name);
-		assert(conn->node >= 0);
-		link->nodes[conn->node].conn = conn;
 	}
 	for (int i = 0; i < link->nodes_count; i++) {
 		if (link->nodes[i].dials)
@@ -310,44 +274,15 @@ static void on_keeper_closed(void *ctx, int reason)
 	leave(link);
 }
 
+/* Its end of the channel is all that is wanted of it. */
 static void on_runner(void *ctx, uint16_t type, const uint8_t *payload, size_t size, int fd)
 {
-	struct link *link = ctx;
-	struct conf_snapshot snapshot = {.fd = -1};
-	char node[CONF_NAME_BYTES_MAX + 1];
-	struct wire_reader r;
-	uint32_t number;
-	int rc;
-
-	wire_reader_init(&r, payload, size);
-	switch (type) {
-	case LINK_MSG_SNAPSHOT:
-		number = wire_get_u32(&r);
-		wire_get_string_into(&r, node, sizeof(node));
-		if (!wire_reader_done(&r) || fd < 0)
-			break;
-		rc = conf_snapshot_receive(number, node, fd, &snapshot);
-		if (rc == 0)
-			rc = apply_conf(link, snapshot.conf);
-		conf_snapshot_release(&snapshot);
-		if (rc < 0) {
-			log_err("snapshot %u cannot be taken: %s", number, strerror(-rc));
-			leave(link);
-		}
-		return;
-	case LINK_MSG_LISTEN:
-		if (fd < 0)
-			break;
-		rc = link_set_listener(link, fd);
-		if (rc < 0)
-			log_err("cannot listen on the new socket: %s", strerror(-rc));
-		return;
-	default:
-		break;
-	}
-	log_err("message %u from the runner cannot be read", type);
+	(void)ctx;
+	(void)payload;
+	(void)size;
 	if (fd >= 0)
 		close(fd);
+	log_err("unknown message %u from the runner", type);
 }
 
 static void on_runner_closed(void *ctx, int reason)
@@ -356,23 +291,6 @@ static void on_runner_closed(void *ctx, int reason)
 
 	(void)reason;
 	leave(link);
-}
-
-int link_send_snapshot(struct msg_channel *channel, const struct conf_snapshot *snapshot)
-{
-	uint8_t message[8 + CONF_NAME_BYTES_MAX];
-	struct wire_writer w;
-
-	wire_writer_init(&w, message, sizeof(message));
-	wire_put_u32(&w, snapshot->number);
-	put_text(&w, snapshot->node);
-	assert(wire_writer_ok(&w));
-	return msg_send(channel, LINK_MSG_SNAPSHOT, w.data, w.at, snapshot->fd);
-}
-
-int link_send_listen(struct msg_channel *channel, int listen_fd)
-{
-	return msg_send(channel, LINK_MSG_LISTEN, NULL, 0, listen_fd);
 }
 
 /* ---- the whole ---- */
@@ -408,7 +326,7 @@ int link_new(struct loop *loop, const struct link_options *options, struct link 
 	if (rc == 0)
 		rc = link_set_listener(link, options->listen_fd);
 	if (rc == 0)
-		rc = apply_conf(link, options->conf);
+		rc = take_conf(link, options->conf);
 	if (rc < 0)
 		goto fail;
 	*ret_link = link;

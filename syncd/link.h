@@ -14,8 +14,8 @@
  * so a slow peer holds back what is for it and nothing else. What the peers send is read only while
  * the keeper takes it.
  *
- * From the runner (runner_fd): a new snapshot after a reload; a new listening socket where the
- * address has changed. When the runner's or the keeper's end closes, the link leaves.
+ * A link has one configuration: after a reload the runner makes another one. When the runner's
+ * (runner_fd) or the keeper's end closes, it leaves.
  */
 #ifndef TANDEM_LINK_H
 #define TANDEM_LINK_H
@@ -53,9 +53,6 @@ enum link_message {
 	LINK_MSG_RTT = 6,     /* u32 conn, u64 rtt_us */
 	/* keeper -> link */
 	LINK_MSG_CLOSE = 16, /* u32 conn, string reason: BYE, then closed; DOWN follows */
-	/* runner -> link */
-	LINK_MSG_SNAPSHOT = 32, /* u32 number, string node; the sealed text beside it */
-	LINK_MSG_LISTEN = 33,	/* the listening socket beside it */
 };
 
 struct link;
@@ -80,10 +77,5 @@ struct link *link_free(struct link *link);
 /* The process: loop, drop to user (NULL: stay, for tests), run until told to leave. Returns the
  * exit status. The caller has forked and closed what the link must not have. */
 int link_main(const struct link_options *options, const struct priv_user *user);
-
-/* For the runner: the messages above. */
-struct msg_channel;
-int link_send_snapshot(struct msg_channel *channel, const struct conf_snapshot *snapshot);
-int link_send_listen(struct msg_channel *channel, int listen_fd);
 
 #endif

@@ -216,7 +216,6 @@ static void on_welcome(struct link_conn *conn, const struct session_welcome *wel
 			 welcome->node);
 	} else {
 		conn->node = node;
-		snprintf(conn->name, sizeof(conn->name), "%s", welcome->node);
 		conn->state = LINK_UP;
 		conn->up_us = conn->heard_us = loop_now_us(link->loop);
 		conn->ping_us = conn->up_us;

@@ -369,9 +369,6 @@ static void on_accept(void *ctx, int listen_fd, uint32_t events)
 
 int link_set_listener(struct link *link, int fd)
 {
-	link->listener = loop_fd_remove(link->listener);
-	if (link->listen_fd >= 0)
-		close(link->listen_fd);
 	link->listen_fd = fd;
 	return fd < 0 ? 0 : loop_fd_add(link->loop, fd, EPOLLIN, on_accept, link, &link->listener);
 }

@@ -39,10 +39,9 @@ struct link_conn {
 	struct link_conn *next;
 	enum link_conn_state state;
 	bool dialed;
-	bool dead;			    /* freed by link_conn_sweep() */
-	char name[CONF_NAME_BYTES_MAX + 1]; /* "" until known */
-	int node;			    /* index into link->nodes; -1 until known */
-	uint32_t number;		    /* while UP */
+	bool dead;	 /* freed by link_conn_sweep() */
+	int node;	 /* index into link->nodes; -1 until known */
+	uint32_t number; /* while UP */
 	int fd;
 	struct loop_fd *source;
 	struct loop_timer *timer;

@@ -917,33 +917,6 @@ static void a_keeper_can_end_a_connection_with_a_reason(void **state)
 	wait_for(nodes[0].ups == 2 && nodes[1].ups == 2);
 }
 
-static void a_reload_that_drops_a_key_drops_its_connection(void **state)
-{
-	static const int other_pins[2] = {WEB1, STRANGER};
-	struct conf_snapshot snapshot;
-
-	(void)state;
-	start_both();
-	wait_for(nodes[0].conn && nodes[1].conn);
-	/* The same file again disturbs nothing. */
-	snapshot = snapshot_of("edge", right_pins, 0);
-	assert_int_equal(link_send_snapshot(nodes[0].runner, &snapshot), 0);
-	conf_snapshot_release(&snapshot);
-	wait_for(nodes[0].rtts > 1);
-	assert_int_equal(nodes[0].downs, 0);
-	snapshot = snapshot_of("edge", other_pins, 0);
-	assert_int_equal(link_send_snapshot(nodes[0].runner, &snapshot), 0);
-	conf_snapshot_release(&snapshot);
-	wait_for(nodes[0].downs == 1 && nodes[1].downs == 1);
-	assert_string_equal(nodes[0].down_reason, "its key is no longer in the file of this node");
-	wait_for(strstr(nodes[0].trouble, "presented a key that is not in the file"));
-	/* Put back, it is let in again. */
-	snapshot = snapshot_of("edge", right_pins, 0);
-	assert_int_equal(link_send_snapshot(nodes[0].runner, &snapshot), 0);
-	conf_snapshot_release(&snapshot);
-	wait_for(nodes[0].ups == 2 && nodes[1].ups == 2);
-}
-
 static void a_node_that_stops_says_so(void **state)
 {
 	(void)state;
@@ -993,7 +966,6 @@ int main(void)
 		test(a_peer_that_falls_silent_is_given_up),
 		test(connections_that_show_no_key_are_counted_and_cut_off),
 		test(a_keeper_can_end_a_connection_with_a_reason),
-		test(a_reload_that_drops_a_key_drops_its_connection),
 		test(a_node_that_stops_says_so),
 		test(a_port_that_is_taken_is_named),
 	};

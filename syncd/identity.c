@@ -233,25 +233,6 @@ void identity_pin_format(const uint8_t pin[IDENTITY_PIN_BYTES], char text[IDENTI
 	text[50] = '\0';
 }
 
-bool identity_pin_parse(const char *text, uint8_t ret_pin[IDENTITY_PIN_BYTES])
-{
-	unsigned char base64[44], bytes[33];
-	char again[IDENTITY_PIN_TEXT_ROOM];
-
-	if (strlen(text) != 50 || memcmp(text, "SHA256:", 7) != 0)
-		return false;
-	memcpy(base64, text + 7, 43);
-	base64[43] = '=';
-	if (EVP_DecodeBlock(bytes, base64, 44) != 33)
-		return false;
-	/* The decoder is lax about blanks and about bits that no byte uses: one pin, one text. */
-	identity_pin_format(bytes, again);
-	if (strcmp(again, text) != 0)
-		return false;
-	memcpy(ret_pin, bytes, IDENTITY_PIN_BYTES);
-	return true;
-}
-
 static size_t signed_text(enum identity_kind kind, const uint8_t id[32],
 			  uint8_t text[SIGNED_TEXT_BYTES_MAX])
 {

@@ -41,8 +41,6 @@ void identity_pin(const struct identity *identity, uint8_t ret_pin[IDENTITY_PIN_
 
 /* "SHA256:0J5a..." */
 void identity_pin_format(const uint8_t pin[IDENTITY_PIN_BYTES], char text[IDENTITY_PIN_TEXT_ROOM]);
-/* Exactly that form. */
-bool identity_pin_parse(const char *text, uint8_t ret_pin[IDENTITY_PIN_BYTES]);
 
 enum identity_kind {
 	IDENTITY_GENERATION, /* its id */

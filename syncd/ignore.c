@@ -67,23 +67,3 @@ bool ignore_entry(const struct ignore *ignore, const char *path, bool is_directo
 	}
 	return false;
 }
-
-bool ignore_path(const struct ignore *ignore, const char *root, const char *path, bool is_directory)
-{
-	char above[PATH_MAX];
-	size_t root_size = strlen(root);
-	size_t size = strlen(path);
-
-	if (size >= sizeof above || size <= root_size)
-		return false;
-	memcpy(above, path, size + 1);
-	for (size_t i = root_size + 1; i < size; i++) {
-		if (above[i] != '/')
-			continue;
-		above[i] = '\0';
-		if (ignore_entry(ignore, above, true))
-			return true;
-		above[i] = '/';
-	}
-	return ignore_entry(ignore, path, is_directory);
-}

@@ -25,8 +25,5 @@ struct ignore {
 /* path: absolute, normal form. Judges this one entry, not what lies above it: a walk does not
  * enter an ignored directory. */
 bool ignore_entry(const struct ignore *ignore, const char *path, bool is_directory);
-/* Judges path and every directory above it, down from below root. */
-bool ignore_path(const struct ignore *ignore, const char *root, const char *path,
-		 bool is_directory);
 
 #endif

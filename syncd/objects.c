@@ -30,7 +30,8 @@ struct objects {
 	uint8_t *buffer;
 };
 
-struct objects_writer {
+/* A file that has no name yet. */
+struct writer {
 	struct objects *objects;
 	int fd;
 	char name[32];
@@ -259,46 +260,24 @@ static void remember_pending(struct objects *objects, const uint8_t hash[ENTRY_H
 	objects->pending_count++;
 }
 
-int objects_begin(struct objects *objects, struct objects_writer **ret_writer, struct fault *fault)
+static int begin(struct writer *writer, struct objects *objects, struct fault *fault)
 {
-	struct objects_writer *writer = calloc(1, sizeof *writer);
-	if (!writer)
-		return fault_set(fault, -ENOMEM, "cannot write an object");
 	writer->objects = objects;
 	snprintf(writer->name, sizeof writer->name, "%lu", objects->temp_next++);
 	writer->fd = openat(objects->temp_fd, writer->name,
 			    O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (writer->fd < 0) {
-		int rc = -errno;
-		free(writer);
-		return fault_set(fault, rc, "cannot write into the object store");
-	}
-	*ret_writer = writer;
-	return 0;
+	return writer->fd < 0 ? fault_set(fault, -errno, "cannot write into the object store") : 0;
 }
 
-int objects_writer_fd(const struct objects_writer *writer)
+/* What was not placed goes. */
+static void end(struct writer *writer)
 {
-	return writer->fd;
-}
-
-int objects_write(struct objects_writer *writer, const void *data, size_t size)
-{
-	return durable_write_all(writer->fd, data, size);
-}
-
-struct objects_writer *objects_abort(struct objects_writer *writer)
-{
-	if (!writer)
-		return NULL;
 	unlinkat(writer->objects->temp_fd, writer->name, 0);
 	close(writer->fd);
-	free(writer);
-	return NULL;
 }
 
 /* Gives a whole file its name. One that is there already stays: same hash, same content. */
-static int place(struct objects_writer *writer, const uint8_t hash[ENTRY_HASH_BYTES])
+static int place(struct writer *writer, const uint8_t hash[ENTRY_HASH_BYTES])
 {
 	struct objects *objects = writer->objects;
 	char name[NAME_BYTES], dir[3];
@@ -319,43 +298,22 @@ static int place(struct objects_writer *writer, const uint8_t hash[ENTRY_HASH_BY
 	return 0;
 }
 
-int objects_finish(struct objects_writer *writer, const uint8_t hash[ENTRY_HASH_BYTES],
-		   uint64_t size, struct fault *fault)
-{
-	uint8_t found[ENTRY_HASH_BYTES];
-	uint64_t found_size = 0;
-	bool write_failed;
-	int rc = lseek(writer->fd, 0, SEEK_SET) < 0 ? -errno : 0;
-	if (rc == 0)
-		rc = pump(writer->fd, -1, UINT64_MAX, writer->objects->buffer, found, &found_size,
-			  &write_failed);
-	if (rc == 0 && (found_size != size || memcmp(found, hash, ENTRY_HASH_BYTES) != 0))
-		rc = -EBADMSG;
-	if (rc == 0)
-		rc = place(writer, hash);
-	/* The name in the temporary directory is gone if the file has moved. */
-	objects_abort(writer);
-	if (rc == -EBADMSG)
-		return fault_set(fault, rc, "received content is not what was announced");
-	return rc < 0 ? fault_set(fault, rc, "cannot write into the object store") : 0;
-}
-
 int objects_add_memory(struct objects *objects, const void *data, size_t size,
 		       uint8_t ret_hash[ENTRY_HASH_BYTES], struct fault *fault)
 {
 	uint8_t hash[ENTRY_HASH_BYTES];
 	unsigned hash_size = sizeof hash;
-	struct objects_writer *writer = NULL;
+	struct writer writer;
 	if (EVP_Digest(data, size, hash, &hash_size, EVP_sha256(), NULL) != 1)
 		return fault_set(fault, -ENOMEM, "cannot hash");
 	if (!objects_have(objects, hash)) {
-		int rc = objects_begin(objects, &writer, fault);
+		int rc = begin(&writer, objects, fault);
 		if (rc < 0)
 			return rc;
-		rc = durable_write_all(writer->fd, data, size);
+		rc = durable_write_all(writer.fd, data, size);
 		if (rc == 0)
-			rc = place(writer, hash);
-		objects_abort(writer);
+			rc = place(&writer, hash);
+		end(&writer);
 		if (rc < 0)
 			return fault_set(fault, rc, "cannot write into the object store");
 	}
@@ -382,20 +340,20 @@ int objects_add_fd(struct objects *objects, int fd, uint64_t size_max,
 		}
 		at += (size_t)n;
 	}
-	struct objects_writer *writer = NULL;
+	struct writer writer;
 	uint8_t hash[ENTRY_HASH_BYTES];
 	uint64_t size = 0;
 	bool write_failed = false;
 	int rc = lseek(fd, -(off_t)at, SEEK_CUR) < 0 ? fault_set(fault, -errno, "cannot read")
-						     : objects_begin(objects, &writer, fault);
+						     : begin(&writer, objects, fault);
 	if (rc < 0)
 		return rc;
-	rc = pump(fd, writer->fd, size_max, objects->buffer, hash, &size, &write_failed);
+	rc = pump(fd, writer.fd, size_max, objects->buffer, hash, &size, &write_failed);
 	if (rc == 0) {
 		write_failed = true;
-		rc = place(writer, hash);
+		rc = place(&writer, hash);
 	}
-	objects_abort(writer);
+	end(&writer);
 	if (rc < 0)
 		return fault_set(fault, rc,
 				 write_failed ? "cannot write into the object store"

@@ -19,7 +19,6 @@
 #include "syncd/fault.h"
 
 struct objects;
-struct objects_writer;
 
 /* Makes STATE_DIR/objects if it is not there, and removes what an earlier run left half-written. */
 int objects_open(const char *state_dir, struct objects **ret_objects, struct fault *fault);
@@ -41,16 +40,6 @@ int objects_add_fd(struct objects *objects, int fd, uint64_t size_max,
 /* Hashes only. For "has it changed", without storing. */
 int objects_hash_fd(int fd, uint64_t size_max, uint8_t ret_hash[ENTRY_HASH_BYTES],
 		    uint64_t *ret_size);
-
-/* What arrives in pieces, or from a delta. The writer's descriptor may be written to directly (and
- * read); objects_finish() hashes the file. It frees the writer whatever happens. -EBADMSG: not the
- * hash or size that was announced; nothing is stored. */
-int objects_begin(struct objects *objects, struct objects_writer **ret_writer, struct fault *fault);
-int objects_writer_fd(const struct objects_writer *writer);
-int objects_write(struct objects_writer *writer, const void *data, size_t size);
-int objects_finish(struct objects_writer *writer, const uint8_t hash[ENTRY_HASH_BYTES],
-		   uint64_t size, struct fault *fault);
-struct objects_writer *objects_abort(struct objects_writer *writer);
 
 /* Copies to a descriptor and proves the hash. -ENOENT: not here; -EBADMSG: it was torn and has been
  * dropped (fetch it again); -ENOSPC ... from the destination. */

@@ -48,10 +48,4 @@ size_t plan_ops_max(size_t from_count, size_t to_count);
 size_t plan_build(const struct entry *from, size_t from_count, const struct entry *to,
 		  size_t to_count, struct plan_op *ops, struct plan_totals *ret_totals);
 
-/* How much content disappears: files of `from` whose content no file of `to` has, so that a renamed
- * directory is not a deletion. scratch: the caller's, room for to_count. */
-void plan_disappearing(const struct entry *from, size_t from_count, const struct entry *to,
-		       size_t to_count, const struct entry **scratch, uint64_t *ret_files,
-		       uint64_t *ret_bytes);
-
 #endif

@@ -543,11 +543,6 @@ const struct plan_op *stage_ops(const struct stage *stage, size_t *ret_count)
 	return stage->ops;
 }
 
-const struct plan_totals *stage_totals(const struct stage *stage)
-{
-	return &stage->totals;
-}
-
 const struct stage_options *stage_options_of(const struct stage *stage)
 {
 	return &stage->options;

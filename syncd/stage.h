@@ -69,7 +69,6 @@ const char *stage_root(const struct stage *stage, size_t index);
 /* 64 hex digits: the stage's directory name. */
 const char *stage_id_text(const struct stage *stage);
 const struct plan_op *stage_ops(const struct stage *stage, size_t *ret_count);
-const struct plan_totals *stage_totals(const struct stage *stage);
 const struct stage_options *stage_options_of(const struct stage *stage);
 
 enum stage_sweep_which {

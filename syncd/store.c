@@ -463,20 +463,6 @@ const char *store_error(const struct store *store)
 
 /* ---- across the rooms ---- */
 
-int store_forget(struct store *store, const char *mirror)
-{
-	static const char *const tables[] = {"generation", "ref",  "refused",	 "conflict",
-					     "rescue",	   "live", "live_known", "journal"};
-	int rc = store_enter(store);
-	store_cache_clear(store);
-	for (size_t i = 0; i < sizeof tables / sizeof tables[0] && rc == 0; i++) {
-		char sql[128];
-		snprintf(sql, sizeof sql, "DELETE FROM %s WHERE mirror=?", tables[i]);
-		rc = store_run(store, sql, "t", mirror);
-	}
-	return store_leave(store, rc);
-}
-
 static int objects_of_rescues(struct store *store, store_hash_fn fn, void *ctx)
 {
 	store_cleanup_stmt sqlite3_stmt *stmt = NULL;

@@ -165,8 +165,6 @@ int store_live_get(struct store *store, const char *mirror, struct tree **ret_tr
 /* Writes the rows that differ. */
 int store_live_set(struct store *store, const char *mirror, const struct tree *tree);
 
-/* A mirror that has left the configuration: everything of it. */
-int store_forget(struct store *store, const char *mirror);
 typedef int (*store_hash_fn)(void *ctx, const uint8_t hash[ENTRY_HASH_BYTES]);
 /* Every object that something here refers to: what objects_collect() must keep. May repeat. */
 int store_objects(struct store *store, store_hash_fn fn, void *ctx);

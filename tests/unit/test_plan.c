@@ -136,24 +136,6 @@ static void totals_say_what_it_will_cost(void **state)
 	assert_int_equal(totals.removed, 1);
 }
 
-static void a_renamed_directory_makes_no_content_disappear(void **state)
-{
-	(void)state;
-	struct side from, to;
-	const struct entry *scratch[SIDE_MAX];
-	uint64_t files, bytes;
-	side_of(LINES("d /m", "d /m/a", "1 /m/a/1", "2 /m/a/2", "3 /m/a/3"), &from);
-	side_of(LINES("d /m", "d /m/b", "3 /m/b/1", "1 /m/b/2", "2 /m/b/3"), &to);
-	plan_disappearing(from.entries, from.count, to.entries, to.count, scratch, &files, &bytes);
-	assert_int_equal(files, 0);
-	side_of(LINES("d /m", "4 /m/x", "2 /m/y"), &to);
-	plan_disappearing(from.entries, from.count, to.entries, to.count, scratch, &files, &bytes);
-	assert_int_equal(files, 2);
-	assert_int_equal(bytes, 20);
-	plan_disappearing(from.entries, from.count, NULL, 0, scratch, &files, &bytes);
-	assert_int_equal(files, 3);
-}
-
 /* ---- the journal ---- */
 
 /* A disk of two places, and what each may hold. '-' nothing, 'o' the old, 'n' the new, 'e' and 'f'
@@ -360,7 +342,6 @@ int main(void)
 		cmocka_unit_test(a_change_of_type_makes_room_first),
 		cmocka_unit_test(a_neighbour_with_the_same_beginning_is_not_below),
 		cmocka_unit_test(totals_say_what_it_will_cost),
-		cmocka_unit_test(a_renamed_directory_makes_no_content_disappear),
 		cmocka_unit_test(
 			from_every_state_of_the_disk_no_edit_is_lost_and_an_end_is_reached),
 		cmocka_unit_test(an_undisturbed_operation_ends_where_it_should),

@@ -5,30 +5,6 @@
  */
 #include "tests/unit/vrrp_fixture.h"
 
-static void hand_over(bool lift, uint64_t now_us)
-{
-	struct vrrp_event ev = {.type = VRRP_EV_HANDOVER};
-
-	ev.u.handover.lift = lift;
-	step(ev, now_us);
-}
-
-static void maintenance_is(bool on, uint64_t now_us)
-{
-	struct vrrp_event ev = {.type = VRRP_EV_MAINTENANCE};
-
-	ev.u.maintenance.on = on;
-	step(ev, now_us);
-}
-
-static void reload(const struct vrrp_conf *with, uint64_t now_us)
-{
-	struct vrrp_event ev = {.type = VRRP_EV_CONF};
-
-	ev.u.conf.conf = with;
-	step(ev, now_us);
-}
-
 /* ---- one event, one arm ---- */
 
 /* As it is stored: a flag that was read out of a pointer may be neither 0 nor 1. */

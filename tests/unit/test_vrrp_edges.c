@@ -6,30 +6,6 @@
  */
 #include "tests/unit/vrrp_fixture.h"
 
-static void reload(uint64_t now_us)
-{
-	struct vrrp_event ev = {.type = VRRP_EV_CONF};
-
-	ev.u.conf.conf = &conf;
-	step(ev, now_us);
-}
-
-static void maintenance(bool on, uint64_t now_us)
-{
-	struct vrrp_event ev = {.type = VRRP_EV_MAINTENANCE};
-
-	ev.u.maintenance.on = on;
-	step(ev, now_us);
-}
-
-static void hand_over(bool lift, uint64_t now_us)
-{
-	struct vrrp_event ev = {.type = VRRP_EV_HANDOVER};
-
-	ev.u.handover.lift = lift;
-	step(ev, now_us);
-}
-
 static void group_take(uint64_t now_us)
 {
 	simple(VRRP_EV_GROUP_TAKE, now_us);
@@ -288,11 +264,11 @@ static void a_reload_a_handover_and_maintenance_judge_the_master_again(void **st
 	hear(1, 90, T0 + 1000);
 	assert_true(fsm.preempt_since_us == NEVER);
 	conf.nopreempt = false;
-	reload(T0 + 2000);
+	reload(&conf, T0 + 2000);
 	assert_true(fsm.preempt_since_us == T0 + 2000);
-	maintenance(true, T0 + 3000);
+	maintenance_is(true, T0 + 3000);
 	assert_true(fsm.preempt_since_us == NEVER);
-	maintenance(false, T0 + 4000);
+	maintenance_is(false, T0 + 4000);
 	assert_true(fsm.preempt_since_us == T0 + 4000);
 	fsm.handed_over = true;
 	hear(1, 90, T0 + 5000);
@@ -402,19 +378,19 @@ static void what_is_told_before_the_start_or_in_fault_is_known_afterwards(void *
 	vrrp_fsm_init(&fsm, &conf);
 	fsm.handed_over = true;
 	conf.nopreempt = true;
-	reload(T0);
+	reload(&conf, T0);
 	hand_over(true, T0);
-	maintenance(true, T0);
+	maintenance_is(true, T0);
 	assert_true(fsm.conf.nopreempt && !fsm.handed_over && fsm.priority == 1);
-	maintenance(false, T0);
+	maintenance_is(false, T0);
 	link_is(false, T0);
 	simple(VRRP_EV_START, T0);
 	assert_int_equal(fsm.state, VRRP_FAULT);
 	fsm.handed_over = true;
 	conf.nopreempt = false;
-	reload(T0 + 1);
+	reload(&conf, T0 + 1);
 	hand_over(true, T0 + 2);
-	maintenance(true, T0 + 3);
+	maintenance_is(true, T0 + 3);
 	assert_true(!fsm.conf.nopreempt && !fsm.handed_over && fsm.priority == 1);
 }
 
@@ -433,13 +409,13 @@ static void a_reload_knows_every_node_by_its_address(void **state)
 	first = conf.nodes[0];
 	conf.nodes[0] = conf.nodes[3];
 	conf.nodes[3] = first;
-	reload(T0 + 3000);
+	reload(&conf, T0 + 3000);
 	assert_int_equal(fsm.master, 3);
 	/* One that is new has not been heard, in whatever place. */
 	conf.nodes[1] = stranger;
 	conf.nodes[0] = first;
 	conf.nodes_count = 3;
-	reload(T0 + 4000);
+	reload(&conf, T0 + 4000);
 	assert_int_equal(fsm.master, 0);
 	assert_false(fsm.peers[1].heard);
 }
@@ -453,7 +429,7 @@ static void leaving_knows_a_successor_in_the_first_place(void **state)
 	now_us = become_master() + 100000;
 	simple(VRRP_EV_STOP, now_us);
 	hear(0, 100, now_us + 1000);
-	reload(now_us + 2000);
+	reload(&conf, now_us + 2000);
 	assert_int_equal(fsm.successor, 0);
 	timer(now_us + 51000);
 	expect_did("R S1 U TINIT/successor .");
@@ -520,7 +496,7 @@ static void a_member_wants_no_more_when_the_holder_is_heard(void **state)
 	timer(now_us);
 	assert_true(fsm.wants);
 	conf.grouped = false;
-	reload(now_us);
+	reload(&conf, now_us);
 	assert_false(fsm.wants);
 	expect_deadline(now_us);
 }

@@ -4,14 +4,6 @@
  */
 #include "tests/unit/vrrp_fixture.h"
 
-static void reload(uint64_t now_us)
-{
-	struct vrrp_event ev = {.type = VRRP_EV_CONF};
-
-	ev.u.conf.conf = &conf;
-	step(ev, now_us);
-}
-
 static void away(uint64_t pause_us, uint64_t now_us)
 {
 	struct vrrp_event ev = {.type = VRRP_EV_AWAY};
@@ -84,7 +76,7 @@ static void a_lower_foreign_priority_of_1_in_the_file_takes_part(void **state)
 	/* What takes no part is not resigned for. */
 	now_us = foreign_pair(0, 90);
 	conf.nodes[1].priority = 0;
-	reload(now_us);
+	reload(&conf, now_us);
 	health_is(50, false, now_us + 1000);
 	assert_int_equal(fsm.stats.resignations, 0);
 }
@@ -494,7 +486,7 @@ static void what_is_told_while_leaving_is_known_and_changes_nothing(void **state
 	expect_did("");
 	assert_int_equal(fsm.priority, 40);
 	conf.nopreempt = true;
-	reload(now_us + 2);
+	reload(&conf, now_us + 2);
 	expect_did("");
 	assert_true(fsm.conf.nopreempt);
 	expect_deadline(now_us + 5000);

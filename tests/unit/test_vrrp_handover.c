@@ -2,22 +2,6 @@
 /* A virtual router that somebody moves by hand: handover and maintenance. Invariants A24 to A26. */
 #include "tests/unit/vrrp_fixture.h"
 
-static void hand_over(bool lift, uint64_t now_us)
-{
-	struct vrrp_event ev = {.type = VRRP_EV_HANDOVER};
-
-	ev.u.handover.lift = lift;
-	step(ev, now_us);
-}
-
-static void maintain(bool on, uint64_t now_us)
-{
-	struct vrrp_event ev = {.type = VRRP_EV_MAINTENANCE};
-
-	ev.u.maintenance.on = on;
-	step(ev, now_us);
-}
-
 static uint64_t begin_handover(void)
 {
 	uint64_t now_us;
@@ -291,7 +275,7 @@ static void a_master_hands_over_for_maintenance_and_ranks_last(void **state)
 	(void)state;
 	configure_three();
 	now_us = become_master() + 100000;
-	maintain(true, now_us);
+	maintenance_is(true, now_us);
 	expect_did("S0 W TLEAVING/maintenance");
 	hear(1, 90, now_us + 650000);
 	simple(VRRP_EV_ANNOUNCED, now_us + 652500);
@@ -312,7 +296,7 @@ static void maintenance_takes_what_nobody_else_holds(void **state)
 	configure_three();
 	vrrp_fsm_init(&fsm, &conf);
 	link_is(true, T0);
-	maintain(true, T0);
+	maintenance_is(true, T0);
 	simple(VRRP_EV_START, T0);
 	expect_did("TBACKUP/start");
 	now_us = vrrp_fsm_deadline(&fsm);
@@ -332,13 +316,13 @@ static void maintenance_with_nobody_there_keeps_the_addresses_at_the_lowest_rank
 	(void)state;
 	configure_three();
 	now_us = become_master() + 100000;
-	maintain(true, now_us);
+	maintenance_is(true, now_us);
 	timer(now_us + 5000);
 	timer(now_us + 1096093);
 	expect_did("U S1 H A TMASTER/no-successor");
 	configure(3, SECOND, 1, priorities);
 	now_us = become_master() + 100000;
-	maintain(true, now_us);
+	maintenance_is(true, now_us);
 	expect_did("S1");
 	assert_int_equal(fsm.state, VRRP_MASTER);
 }
@@ -350,10 +334,10 @@ static void checks_change_nothing_in_maintenance_and_count_again_after_it(void *
 	(void)state;
 	configure_three();
 	start();
-	maintain(true, now_us);
+	maintenance_is(true, now_us);
 	health_is(70, false, now_us + 1);
 	assert_int_equal(fsm.priority, 1);
-	maintain(false, now_us + 2);
+	maintenance_is(false, now_us + 2);
 	assert_int_equal(fsm.priority, 70);
 }
 
@@ -364,19 +348,19 @@ static void the_end_of_maintenance_gives_the_rank_back(void **state)
 	(void)state;
 	configure_three();
 	start();
-	maintain(true, T0 + 1);
+	maintenance_is(true, T0 + 1);
 	hear(1, 90, T0 + SECOND);
-	maintain(false, T0 + SECOND + 1);
+	maintenance_is(false, T0 + SECOND + 1);
 	hear(1, 90, T0 + 2 * SECOND);
 	now_us = vrrp_fsm_deadline(&fsm);
 	timer(now_us);
 	expect_did("S100 H A TMASTER/preempt");
 	/* A master says at once what it ranks. */
-	maintain(true, now_us + 1000);
+	maintenance_is(true, now_us + 1000);
 	timer(now_us + 6000);
 	timer(now_us + 1000 + 1096093);
 	expect_did("U S1 H A TMASTER/no-successor");
-	maintain(false, now_us + 2 * SECOND);
+	maintenance_is(false, now_us + 2 * SECOND);
 	expect_did("S100");
 }
 
@@ -388,14 +372,14 @@ static void an_engine_that_resumes_in_maintenance_keeps_the_lowest_rank(void **s
 	configure_three();
 	vrrp_fsm_init(&fsm, &conf);
 	link_is(true, T0);
-	maintain(true, T0);
+	maintenance_is(true, T0);
 	ev.u.resume.last_advert_us = T0 - 1000;
 	ev.u.resume.priority = 1;
 	step(ev, T0);
 	expect_did("H TMASTER/resumed");
 	timer(T0);
 	expect_did("S1");
-	maintain(false, T0 + 1000);
+	maintenance_is(false, T0 + 1000);
 	expect_did("S100");
 }
 
@@ -405,7 +389,7 @@ static void maintenance_waits_out_a_fault(void **state)
 	configure_three();
 	start();
 	link_is(false, T0 + 1);
-	maintain(true, T0 + 2);
+	maintenance_is(true, T0 + 2);
 	expect_did("");
 	assert_int_equal(fsm.priority, 1);
 	link_is(true, T0 + 3);
@@ -418,7 +402,7 @@ static void maintenance_declared_while_it_leaves_counts_afterwards(void **state)
 
 	(void)state;
 	now_us = begin_handover();
-	maintain(true, now_us + 1000);
+	maintenance_is(true, now_us + 1000);
 	expect_did("");
 	timer(now_us + 5000);
 	timer(now_us + 1096093);

@@ -93,6 +93,30 @@ static inline void health_is(uint8_t priority, bool undetermined, uint64_t now_u
 	step(ev, now_us);
 }
 
+static inline void maintenance_is(bool on, uint64_t now_us)
+{
+	struct vrrp_event ev = {.type = VRRP_EV_MAINTENANCE};
+
+	ev.u.maintenance.on = on;
+	step(ev, now_us);
+}
+
+static inline void hand_over(bool lift, uint64_t now_us)
+{
+	struct vrrp_event ev = {.type = VRRP_EV_HANDOVER};
+
+	ev.u.handover.lift = lift;
+	step(ev, now_us);
+}
+
+static inline void reload(const struct vrrp_conf *with, uint64_t now_us)
+{
+	struct vrrp_event ev = {.type = VRRP_EV_CONF};
+
+	ev.u.conf.conf = with;
+	step(ev, now_us);
+}
+
 static inline void hear_at(int node, uint8_t priority, uint64_t arrival_us, uint64_t now_us)
 {
 	struct vrrp_event ev = {.type = VRRP_EV_ADVERT};
@@ -116,9 +140,8 @@ static inline void start(void)
 	simple(VRRP_EV_START, T0);
 }
 
-/* As letters: S<priority> send, H hold, R release, A announce, W watch, U unwatch, T<state>
- * transition,
- * !<alarm>, . stopped. */
+/* As letters: S<priority> send, H hold, R release, A announce, W watch, U unwatch,
+ * T<state>/<cause> transition, !<alarm>, . stopped. */
 static inline const char *did(void)
 {
 	static char text[256];

@@ -29,8 +29,9 @@ struct address_options {
 	struct ip_addr broadcast; /* IP_NONE: none */
 };
 
+/* -ENOMEM, or what the kernel says of the socket. */
 int address_port_new(struct address_port **ret_port);
-struct address_port *address_port_free(struct address_port *port);
+struct address_port *address_port_free(struct address_port *port); /* NULL is fine; returns NULL */
 
 /* Adds, without a prefix route if prefix is a host's own; IPv6 without duplicate address detection,
  * and deprecated, so that nothing leaves the host from it unasked. lifetime_s: the kernel removes

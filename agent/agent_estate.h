@@ -46,15 +46,18 @@ void agent_estate_equip(struct agent_estate *estate, const struct conf *conf);
 /* That of one router. False: ret_words say why not. */
 bool agent_estate_equip_one(struct agent_estate *estate, const struct conf *conf, int place,
 			    char *ret_words, size_t room);
-/* Takes those away that neither conf nor a record names; conf NULL: all of them. Returns how many. */
+/* Takes those away that neither conf nor a record names; conf NULL: all of them. Returns how many,
+ * or a negative errno. */
 int agent_estate_strip(struct agent_estate *estate, const struct conf *conf);
 
 /* From the engine. -EPROTO: not a record; -ENOSPC: more routers than can be; -ENOMEM. */
 int agent_estate_record(struct agent_estate *estate, const uint8_t *bytes, size_t size);
+/* The router has come to its end: nothing of it is left to do. */
 void agent_estate_forget(struct agent_estate *estate, uint32_t id);
 /* A socket that hears adverts, for as many routers as name it in their records. Takes fd over. */
 void agent_estate_socket(struct agent_estate *estate, uint32_t id, int fd);
 void agent_estate_socket_gone(struct agent_estate *estate, uint32_t id);
+/* When it sent its last advert, monotonic. */
 void agent_estate_advert(struct agent_estate *estate, uint32_t id, uint64_t last_advert_us);
 
 /* Can a new engine with conf go on as Master where this one stopped? Its last advert must be

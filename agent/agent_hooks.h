@@ -34,6 +34,7 @@ struct agent_hook_report {
 };
 typedef void (*agent_hooks_report_fn)(void *ctx, const struct agent_hook_report *report);
 
+/* fn is told when a command starts and when it has ended. -ENOMEM. */
 int agent_hooks_new(struct loop *loop, agent_hooks_report_fn fn, void *ctx,
 		    struct agent_hooks **ret_hooks);
 /* Kills what runs. */

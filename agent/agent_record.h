@@ -37,11 +37,11 @@ struct agent_record {
 	char interface[CONF_IFNAME_BYTES];
 	uint8_t vrid;
 	uint8_t version;
-	uint8_t state;	  /* enum vrrp_state */
-	uint8_t priority; /* as last advertised */
-	bool handed_over; /* and not lifted */
+	uint8_t state;		      /* enum vrrp_state */
+	uint8_t priority;	      /* as last advertised */
+	bool handed_over;	      /* and not lifted */
 	char vmac[CONF_IFNAME_BYTES]; /* its own interface; "": none */
-	uint32_t socket;  /* that hears its adverts; 0: none */
+	uint32_t socket;	      /* that hears its adverts; 0: none */
 	uint64_t advert_int_us;
 	uint64_t last_advert_us; /* monotonic; 0: none yet */
 	uint64_t since_us;	 /* monotonic: when the state was entered */

@@ -16,6 +16,7 @@ struct agent_snapshot {
 /* Takes over *conf; one reference, the caller's. NULL: no memory, conf is then still the caller's.
  */
 struct agent_snapshot *agent_snapshot_new(struct conf_snapshot *conf);
+/* One reference more, and one less; the last one frees it. */
 struct agent_snapshot *agent_snapshot_hold(struct agent_snapshot *snapshot);
 struct agent_snapshot *agent_snapshot_drop(struct agent_snapshot *snapshot); /* returns NULL */
 

@@ -7,7 +7,8 @@
  * line below gives the fields in order. "string" is a u16 length and the bytes.
  *
  * Start of an engine: SNAPSHOT, then for each router that shall go on RECORD, for each socket that
- * one of these names SOCKET, for each check that had an opinion HEALTH; for each router that was handed over HANDED_OVER; then START.
+ * one of these names SOCKET, for each check that had an opinion HEALTH, for each router that was
+ * handed over HANDED_OVER; then START.
  */
 #ifndef TANDEM_ENGINE_MSG_H
 #define TANDEM_ENGINE_MSG_H

@@ -9,6 +9,7 @@ struct nl_sock;
 
 /* libnl's error, of either sign, as a negative errno; -EIO where it has no word of its own. */
 int netlink_errno(int error);
+/* A connected rtnetlink socket, the caller's to nl_socket_free(). */
 int netlink_open(struct nl_sock **ret_socket);
 
 #endif

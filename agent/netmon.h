@@ -53,6 +53,7 @@ struct netmon *netmon_free(struct netmon *netmon); /* NULL is fine; returns NULL
  * table has them. */
 void netmon_catch_up(struct netmon *netmon);
 
+/* NULL: there is none, or the kernel has not told of it yet. */
 const struct netmon_link *netmon_link_by_index(const struct netmon *netmon, int ifindex);
 const struct netmon_link *netmon_link_by_name(const struct netmon *netmon, const char *name);
 /* The entry for exactly this local address, whatever its prefix; one with the protocol mark is

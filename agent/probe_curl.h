@@ -22,10 +22,12 @@ struct probe_job;
 /* Called once, not from within the call that started the job; it is freed afterwards. */
 typedef void (*probe_done_fn)(void *ctx, enum engine_check_outcome outcome, const char *words);
 
+/* -ENOMEM. */
 int probe_curl_new(struct loop *loop, struct probe_curl **ret_port);
 /* Jobs must have been abandoned. */
 struct probe_curl *probe_curl_free(struct probe_curl *port);
 
+/* Start a job; what is asked is copied. -ENOMEM: there is none, and fn is not called. */
 int probe_curl_check(struct probe_curl *port, const struct probe_request *request, probe_done_fn fn,
 		     void *ctx, struct probe_job **ret_job);
 int probe_curl_mail(struct probe_curl *port, const struct probe_mail *mail, probe_done_fn fn,

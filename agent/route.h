@@ -18,6 +18,7 @@
 
 struct route_port;
 
+/* -ENOMEM, or what the kernel says of the socket. */
 int route_port_new(struct route_port **ret_port);
 struct route_port *route_port_free(struct route_port *port); /* NULL is fine; returns NULL */
 

@@ -27,8 +27,9 @@ struct vmac {
 	const char *router; /* its name in the configuration */
 };
 
+/* -ENOMEM, or what the kernel says of the socket. */
 int vmac_port_new(struct vmac_port **ret_port);
-struct vmac_port *vmac_port_free(struct vmac_port *port);
+struct vmac_port *vmac_port_free(struct vmac_port *port); /* NULL is fine; returns NULL */
 
 /* Afterwards it is there and up; one that was as it should be is left alone. -ENODEV: there is no
  * parent. -EEXIST: somebody else's interface has that name. -EBUSY: another one has the address. */

@@ -23,7 +23,7 @@
 
 /* More than any advert: 255 IPv6 addresses are 4,096 bytes, and before IPv4's stands a header. */
 #define VRRP_SOCK_PACKET_BYTES_MAX 4352
-#define VRRP_SOCK_BATCH 8  /* packets that one call takes */
+#define VRRP_SOCK_BATCH 8   /* packets that one call takes */
 #define VRRP_SOCK_VRID_AT 1 /* of the payload, in both versions */
 
 struct vrrp_sock_options {
@@ -60,6 +60,7 @@ int vrrp_sock_hear(int fd, enum ip_family family, const struct vrrp_sock_vrids *
  * queue is empty. A negative errno says nothing of the socket: ENETDOWN and the like. */
 int vrrp_sock_receive(int fd, struct vrrp_sock_packet packets[VRRP_SOCK_BATCH]);
 
+/* One for each family. A negative errno: this host has none of it, or the right is missing. */
 int vrrp_sock_open_sender(enum ip_family family, int *ret_fd);
 /* Never blocks. ifindex 0: as the host routes to the destination; not possible for a link-local
  * source. The payload is sent as it is, its checksum being the caller's business in both families.

@@ -16,13 +16,12 @@
 
 /* *ret_changes is an array of objects, in the order of the newer file, what is gone last:
  *
- *	{ "section": "vrrp", "name": "VI_1", "change": "changed", "settings": [
- *		{ "setting": "priority.web1", "before": "100", "after": "110" } ] }
+ *   { "section": "vrrp", "name": "VI_1", "change": "changed", "settings": [
+ *     { "setting": "priority.web1", "before": "100", "after": "110" } ] }
  *
  * change is "added", "removed" or "changed". The settings of the top are one object with the
- *section
- * "" and the name "". before and after are null where the setting is not written; passwords are
- * named and not told. -ENOMEM; -EINVAL if one of them is not a text that conf_parse() has taken. */
+ * section "" and the name "". before and after are null where the setting is not written; passwords
+ * are named and not told. -ENOMEM; -EINVAL if one of them is not a text that conf_parse() has taken. */
 int conf_diff(const struct conf_snapshot *from, const struct conf_snapshot *to,
 	      json_t **ret_changes);
 

@@ -63,8 +63,8 @@ bool conf_scope_open(const struct conf_scope *parent, const char *name, config_s
 /* Sets the name by which messages call the scope. */
 __attribute__((format(printf, 2, 3))) void conf_place(struct conf_scope *scope, const char *format,
 						      ...);
-/* Complains about each setting that is not in known (NULL-terminated). hints: NULL where nobody would
- * bring words of keepalived. */
+/* Complains about each setting that is not in known (NULL-terminated). hints: NULL where nobody
+ * would bring words of keepalived. */
 void conf_scope_known(const struct conf_scope *scope, const char *const *known,
 		      const struct conf_hint *hints);
 int conf_line(const config_setting_t *setting);
@@ -105,9 +105,8 @@ void conf_command_release(struct conf_command *command);
 void conf_check_release(struct conf_check *check);
 /* A name for all nodes, or one for each: fills interfaces; needed says which nodes must have one
  * (NULL: all). */
-void conf_read_interfaces(const struct conf_scope *scope, const char *name,
-			  const struct conf *conf, const int *needed,
-			  char *interfaces[CONF_NODES_MAX]);
+void conf_read_interfaces(const struct conf_scope *scope, const char *name, const struct conf *conf,
+			  const int *needed, char *interfaces[CONF_NODES_MAX]);
 bool conf_name_is_good(const char *name);
 /* Is it a word of keepalived that has no setting here? */
 bool conf_is_foreign(const char *name);

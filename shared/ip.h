@@ -27,6 +27,7 @@ struct ip_prefix {
 bool ip_parse(const char *text, struct ip_addr *ret_addr);
 /* "ADDR" (host prefix) or "ADDR/LEN". */
 bool ip_parse_prefix(const char *text, struct ip_prefix *ret_prefix);
+/* Returns text: "198.51.100.1", IPv6 as RFC 5952 has it, or "none". */
 const char *ip_format(const struct ip_addr *addr, char text[IP_TEXT_MAX]);
 bool ip_equal(const struct ip_addr *a, const struct ip_addr *b);
 /* Numerical order as RFC 9568 section 6.4.3 compares primary addresses; families must be equal. */

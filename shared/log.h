@@ -14,12 +14,13 @@
 #include <syslog.h>
 
 struct log_options {
-	const char *ident;  /* program name, borrowed for ever */
-	bool to_syslog;	    /* otherwise stderr */
-	int facility;	    /* LOG_DAEMON, LOG_LOCAL0, ... */
-	int level;	    /* LOG_ERR ... LOG_DEBUG; less urgent lines are dropped */
+	const char *ident; /* program name, borrowed for ever */
+	bool to_syslog;	   /* otherwise stderr */
+	int facility;	   /* LOG_DAEMON, LOG_LOCAL0, ... */
+	int level;	   /* LOG_ERR ... LOG_DEBUG; less urgent lines are dropped */
 };
 
+/* Before it lines go to stderr from LOG_INFO on. */
 void log_open(const struct log_options *options);
 /* A short name of the process ("engine", "keeper") that stands before each line; borrowed. */
 void log_set_process(const char *name);

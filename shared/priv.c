@@ -34,7 +34,8 @@
 #define STAND_IN_STEP 8
 #define STAND_IN_TRIES 64
 
-static const char *const stand_in_names[STAND_IN_STEP] = {"tandem-agent", "tandem-syncd", "tandem-probe"};
+static const char *const stand_in_names[STAND_IN_STEP] = {"tandem-agent", "tandem-syncd",
+							  "tandem-probe"};
 
 static bool id_is_used(uid_t id)
 {

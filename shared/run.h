@@ -52,6 +52,7 @@ int run_start(struct loop *loop, const struct run_options *options, run_done_fn 
 	      struct run **ret_run);
 /* Kills the process group at once and forgets the run; its function is not called. */
 struct run *run_abandon(struct run *run);
+/* Of the command, which leads a process group of its own. */
 pid_t run_pid(const struct run *run);
 /* True if it was executed, ended in time and exited with 0. */
 bool run_succeeded(const struct run_result *result);

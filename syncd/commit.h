@@ -9,13 +9,13 @@
  * If what came out is not what the live tree was known to be, a local edit has slipped in: the
  * exchange is undone, and so is everything before it. The result is the old tree with the edit, the
  * head has not moved, and the edit will be found by the next scan as any other (R9, R10). So what
- *is live is the old generation or the new one, with or without a local edit, but never a mix.
+ * is live is the old generation or the new one, with or without a local edit, but never a mix.
  *
- *	stage_build(); validate, and stage_sync() meanwhile; commit_run(); reload; prove; (a minute
- *later) stage_sweep()
+ *   stage_build(); validate, and stage_sync() meanwhile; commit_run(); reload; prove;
+ *   a minute later stage_sweep()
  *
  * To go back after a failed proof: stage_build() from the live tree to the old one under the old
- *id, and commit_run() again.
+ * id, and commit_run() again.
  */
 #ifndef TANDEM_SYNCD_COMMIT_H
 #define TANDEM_SYNCD_COMMIT_H

@@ -163,7 +163,7 @@ static void on_loaded_back(struct mirror *m, enum load_outcome outcome, const ch
 		(void)store_acked_set(m->keeper->store, m->conf->name, keeper_self(m->keeper),
 				      m->job.before.id);
 	}
-	/* Where what was live before does not load any more, it is not the content that is wrong. */
+	/* Where what was live before does not load any more, the content is not what is wrong. */
 	give_up(m, SESSION_FAILED, words, outcome != LOAD_FAILED);
 }
 

@@ -71,6 +71,7 @@ struct link_options {
  * it before the drop. why gets a sentence. */
 int link_listen(const struct ip_addr *address, uint16_t port, int *ret_fd, char *why, size_t room);
 
+/* -errno: it cannot work, and the process had better end. */
 int link_new(struct loop *loop, const struct link_options *options, struct link **ret_link);
 struct link *link_free(struct link *link);
 

@@ -32,6 +32,7 @@ int objects_get(struct objects *objects, const uint8_t hash[ENTRY_HASH_BYTES], i
 int objects_read(struct objects *objects, const uint8_t hash[ENTRY_HASH_BYTES], size_t size_max,
 		 uint8_t **ret_data, size_t *ret_size);
 
+/* Stores it, unless it is here already, and says its name. */
 int objects_add_memory(struct objects *objects, const void *data, size_t size,
 		       uint8_t ret_hash[ENTRY_HASH_BYTES], struct fault *fault);
 /* From the descriptor's current offset to its end, hashed while copied. -EFBIG past size_max. */

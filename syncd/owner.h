@@ -22,6 +22,7 @@ const char *owner_group_name(uint32_t gid);
  * unknown here (then *ret_unknown, which may be NULL, says so). */
 uint32_t owner_uid(const struct entry *entry, bool *ret_unknown);
 uint32_t owner_gid(const struct entry *entry, bool *ret_unknown);
+/* Asks the databases anew from now on. */
 void owner_forget(void);
 
 #endif

@@ -8,15 +8,15 @@
  * neither it nor they have logged an [emerg].
  *
  * Somebody else's reload may have read half of the commit, and its workers come first. There are
- *none if the master was waiting for a signal when the commit was complete. If it was not (or the
- *kernel does not tell), they can be told apart by time alone: what the master began to read before
- *the commit is up within one reading (parse_us) after it. Workers that come up earlier than that
- *after the commit, while our own reload could not have been read yet, count only if no others
- *follow.
+ * none if the master was waiting for a signal when the commit was complete. If it was not (or the
+ * kernel does not tell), they can be told apart by time alone: what the master began to read before
+ * the commit is up within one reading (parse_us) after it. Workers that come up earlier than that
+ * after the commit, while our own reload could not have been read yet, count only if no others
+ * follow.
  *
- *	proof_begin() when the commit is complete and before the reload is started;
- *	proof_reloaded() when the reload command has ended;
- *	proof_poll() every proof_poll_gap_us() until it says something else than PROOF_WAITING.
+ *   proof_begin() when the commit is complete and before the reload is started;
+ *   proof_reloaded() when the reload command has ended;
+ *   proof_poll() every proof_poll_gap_us() until it says something else than PROOF_WAITING.
  */
 #ifndef TANDEM_PROOF_H
 #define TANDEM_PROOF_H

@@ -10,11 +10,11 @@
  * half-way by a single one), and the publication waits until SETTLE_PUBLISH_GAP_US after the one
  * before, so that a burst is one reload.
  *
- *	settle_init();
- *	settle_change() for every burst of events;
- *	at settle_deadline(): scan, then settle_scanned(), which says what to do with the result;
- *	settle_clear() when a settled tree has been taken over (a ring from then on is a new
- *change), and settle_published() when it was published.
+ *   settle_init();
+ *   settle_change() for every burst of events;
+ *   at settle_deadline(): scan, then settle_scanned(), which says what to do with the result;
+ *   settle_clear() when a settled tree has been taken over (a ring from then on is a new change),
+ *   and settle_published() when it was published.
  */
 #ifndef TANDEM_SETTLE_H
 #define TANDEM_SETTLE_H
@@ -59,6 +59,7 @@ struct settle {
 };
 
 void settle_init(struct settle *s);
+/* Something rang. */
 void settle_change(struct settle *s, enum settle_kind kind, uint64_t now_us);
 /* A scan is wanted although no event came: start, resync, a lost watch. */
 void settle_want(struct settle *s, uint64_t now_us);

@@ -5,22 +5,22 @@
  * Not pure. For each mount at or below a mirror's path that the plan touches (a "root"; for a path
  * that does not exist yet the nearest directory above it that does):
  *
- *	ROOT/.tandem-stage/		      0700 root
- *	ROOT/.tandem-stage/<id>/new/<path>    files, links and directories with owner, mode, mtime
- *	ROOT/.tandem-stage/<id>/gone/<path>   an empty file for each path that goes; for a directory
- *					      that goes, one for it and none for what is in it
- *	ROOT/.tandem-stage/<id>/old/<path>    during the commit: what was taken away
+ *   ROOT/.tandem-stage/                   0700 root
+ *   ROOT/.tandem-stage/<id>/new/<path>    files, links and directories with owner, mode, mtime
+ *   ROOT/.tandem-stage/<id>/gone/<path>   an empty file for each path that goes; for a directory
+ *                                         that goes, one for it and none for what is in it
+ *   ROOT/.tandem-stage/<id>/old/<path>    during the commit: what was taken away
  *
  * where <id> is 64 hex digits and <path> is relative to ROOT. To see the tree as it would be: take
  * away what gone/ names, with all that is in it, then lay new/ over it. A directory in new/ may
- *stand there only to hold something: it has the attributes that it will have. A change of type is
- *in both.
+ * stand there only to hold something: it has the attributes that it will have. A change of type is
+ * in both.
  *
  * Files are copied from the object store with their hash proven. They can be looked at when
  * stage_build() returns, and are durable when stage_sync() does, which may take as long as what
- *looks at them: so it is a step of its own. Every path is resolved beneath its root, through no
- *link and into no other mount (R15). A failure leaves the live tree untouched and removes what was
- *staged.
+ * looks at them: so it is a step of its own. Every path is resolved beneath its root, through no
+ * link and into no other mount (R15). A failure leaves the live tree untouched and removes what was
+ * staged.
  */
 #ifndef TANDEM_SYNCD_STAGE_H
 #define TANDEM_SYNCD_STAGE_H
@@ -64,10 +64,12 @@ struct stage *stage_free(struct stage *stage);
 /* Removes it from the disk, unless it has been committed, and frees it. */
 struct stage *stage_discard(struct stage *stage);
 
+/* The directories in which a stage lies: one for each mount that is touched. */
 size_t stage_roots_count(const struct stage *stage);
 const char *stage_root(const struct stage *stage, size_t index);
 /* 64 hex digits: the stage's directory name. */
 const char *stage_id_text(const struct stage *stage);
+/* In their order; borrowed. */
 const struct plan_op *stage_ops(const struct stage *stage, size_t *ret_count);
 const struct stage_options *stage_options_of(const struct stage *stage);
 

@@ -48,7 +48,7 @@ bool store_column(sqlite3_stmt *stmt, int column, void *ret_bytes, int size);
 void store_column_text(sqlite3_stmt *stmt, int column, char *text, size_t room);
 
 /* Around what one function writes: its own transaction, or a part of the one that is open.
- *	rc = store_enter(store); if (rc == 0) rc = ...; return store_leave(store, rc); */
+ *   rc = store_enter(store); if (rc == 0) rc = ...; return store_leave(store, rc); */
 int store_enter(struct store *store);
 int store_leave(struct store *store, int rc);
 

@@ -3,9 +3,9 @@
  * tree: a manifest in memory: sorted entries that own their strings, and the hash over all of it.
  *
  * Not pure (it allocates and hashes), and touches no file. Built once, then only read, and shared
- *by counting:
+ * by counting:
  *
- *	tree_new(), tree_add() in any order, tree_seal(), then read; tree_free() by each holder.
+ *   tree_new(), tree_add() in any order, tree_seal(), then read; tree_free() by each holder.
  *
  * The hash is a Merkle tree over the directories: a directory's hash covers names, types, modes,
  * owners, content and what lies below, so that two trees that differ are compared by descending

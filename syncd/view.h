@@ -11,10 +11,10 @@
  * pass. So the mirrored paths of the view carry a fanotify mark, and a command during which no
  * file beneath them was opened has not validated anything: view_was_used().
  *
- *	view_new(), in the process that starts the command;
- *	run_start() with view_prepare and the view as prepare and prepare_ctx;
- *	when it has ended: view_was_used(), view_error(), view_explain(); view_retire();
- *	view_free(), best not before VIEW_RETIRE_US later.
+ *   view_new(), in the process that starts the command;
+ *   run_start() with view_prepare and the view as prepare and prepare_ctx;
+ *   when it has ended: view_was_used(), view_error(), view_explain(); view_retire();
+ *   view_free(), best not before VIEW_RETIRE_US later.
  */
 #ifndef TANDEM_VIEW_H
 #define TANDEM_VIEW_H
@@ -36,7 +36,7 @@ struct view_options {
 	const char *generation_hex; /* whose stage lies over the paths; NULL: the live tree */
 };
 
-/* Copies what it needs. */
+/* Copies what it needs. -ENOMEM, or what the kernel says of its witness. */
 int view_new(const struct view_options *options, struct view **ret_view);
 struct view *view_free(struct view *view);
 /* A run_prepare_fn: in the child, as root. 0, or an errno with view_error() saying where. */

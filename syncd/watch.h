@@ -12,12 +12,12 @@
  * read; the caller scans after it was rung.
  *
  * Which directories may have changed is kept, so that a scan of a large tree need not look at all
- *of it. Only for plain events of files is it one directory; whatever moves, makes or removes a
- *directory, and whatever inotify loses, may have changed everything.
+ * of it. Only for plain events of files is it one directory; whatever moves, makes or removes a
+ * directory, and whatever inotify loses, may have changed everything.
  *
- *	watch_new(), then one scan;
- *	on_ring: settle_change() or, if everything may have changed, a scan soon;
- *	watch_rearm() before every full scan: watches follow inodes, paths may have moved on.
+ *   watch_new(), then one scan;
+ *   on_ring: settle_change() or, if everything may have changed, a scan soon;
+ *   watch_rearm() before every full scan: watches follow inodes, paths may have moved on.
  */
 #ifndef TANDEM_WATCH_H
 #define TANDEM_WATCH_H
@@ -31,7 +31,7 @@
 #include "syncd/settle.h"
 
 #define WATCH_DIRECTORIES_MAX 200000
-#define WATCH_DEPTH_MAX 128 /* as deep as anything that can be mirrored */
+#define WATCH_DEPTH_MAX 128  /* as deep as anything that can be mirrored */
 #define WATCH_CHANGED_MAX 64 /* directories that are told apart; more are all of them */
 
 struct watch;

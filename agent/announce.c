@@ -90,7 +90,8 @@ static bool is_virtual(const uint8_t mac[6])
 	return !memcmp(mac, start, sizeof start);
 }
 
-static int send_arp(int fd, int ifindex, const uint8_t mac[6], const struct ip_addr *addr)
+/* To all: who has addr? From nobody yet, as a probe is (RFC 5227 section 2.1.1). */
+static struct arp_packet arp_request(const uint8_t mac[6], const struct ip_addr *addr)
 {
 	struct arp_packet packet = {
 		.ethernet = {.destination = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
@@ -104,8 +105,15 @@ static int send_arp(int fd, int ifindex, const uint8_t mac[6], const struct ip_a
 
 	memcpy(packet.ethernet.source, mac, sizeof packet.ethernet.source);
 	memcpy(packet.sender_mac, mac, sizeof packet.sender_mac);
-	memcpy(packet.sender_ip, addr->bytes, sizeof packet.sender_ip);
 	memcpy(packet.target_ip, addr->bytes, sizeof packet.target_ip);
+	return packet;
+}
+
+static int send_arp(int fd, int ifindex, const uint8_t mac[6], const struct ip_addr *addr)
+{
+	struct arp_packet packet = arp_request(mac, addr);
+
+	memcpy(packet.sender_ip, addr->bytes, sizeof packet.sender_ip);
 	if (is_virtual(mac)) {
 		packet.operation = htons(ARPOP_REPLY);
 		memcpy(packet.target_mac, mac, sizeof packet.target_mac);
@@ -170,19 +178,8 @@ int announce_send(int fd, int ifindex, const uint8_t mac[6], const struct ip_add
 
 static int ask_arp(int fd, int ifindex, const uint8_t mac[6], const struct ip_addr *addr)
 {
-	struct arp_packet packet = {
-		.ethernet = {.destination = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
-			     .type = htons(ETH_P_ARP)},
-		.hardware_type = htons(ARPHRD_ETHER),
-		.protocol_type = htons(ETH_P_IP),
-		.hardware_size = 6,
-		.protocol_size = 4,
-		.operation = htons(ARPOP_REQUEST),
-	};
+	struct arp_packet packet = arp_request(mac, addr);
 
-	memcpy(packet.ethernet.source, mac, sizeof packet.ethernet.source);
-	memcpy(packet.sender_mac, mac, sizeof packet.sender_mac);
-	memcpy(packet.target_ip, addr->bytes, sizeof packet.target_ip);
 	return put_on_wire(fd, ifindex, ETH_P_ARP, &packet, sizeof packet);
 }
 

@@ -20,13 +20,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define UNDER_SANITIZER 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define UNDER_SANITIZER 1
-#endif
-#endif
+#include "shared/sanitizer.h"
 
 /* Neither an account's nor systemd's: 60578 to 61183 is unassigned in its table of ids, and it lies
  * within the 65,536 ids that a container usually has. */

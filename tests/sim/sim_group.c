@@ -12,9 +12,10 @@
  *
  * usage: sim_group [--seeds N] [--seed S] [--trace]
  */
+#include "shared/sanitizer.h"
 #include "tests/sim/group_world.h"
 
-#ifdef __SANITIZE_ADDRESS__
+#ifdef UNDER_SANITIZER
 #define SEEDS 2000
 #else
 #define SEEDS 20000

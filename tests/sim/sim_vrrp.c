@@ -12,11 +12,12 @@
  *
  * usage: sim_vrrp [--seeds N] [--seed S] [--trace]
  */
+#include "shared/sanitizer.h"
 #include "tests/sim/vrrp_faults.h"
 
 /* Some 15 s of one core; with those of sim_group 100,000. A build with sanitizers is eight times
  * slower, and looks for something else. */
-#ifdef __SANITIZE_ADDRESS__
+#ifdef UNDER_SANITIZER
 #define SEEDS 10000
 #else
 #define SEEDS 80000

@@ -31,6 +31,7 @@
 #include "agent/engine_confine.h"
 #include "agent/prober_confine.h"
 #include "shared/confine.h"
+#include "shared/sanitizer.h"
 #include "syncd/link_confine.h"
 
 /* The acts: each is made with a system call that would succeed, or fail for another reason, if
@@ -150,7 +151,7 @@ static long set_up_a_ring(void)
 	return syscall(SYS_io_uring_setup, 0, NULL);
 }
 
-#ifndef __SANITIZE_ADDRESS__ /* its runtime does both */
+#ifndef UNDER_SANITIZER /* its runtime does both */
 static long make_a_process(void)
 {
 	return syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
@@ -200,7 +201,7 @@ static long make_a_file_by_the_new_call(void)
 	return syscall(SYS_openat2, AT_FDCWD, "/dev/null", NULL, 0);
 }
 
-#ifndef __SANITIZE_ADDRESS__
+#ifndef UNDER_SANITIZER
 static long end_another_process(void)
 {
 	return kill(getppid(), 0);
@@ -232,7 +233,7 @@ static long listen_for_others(void)
 	return listen(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), 1);
 }
 
-#ifndef __SANITIZE_ADDRESS__
+#ifndef UNDER_SANITIZER
 static long map_what_can_be_written_and_executed(void)
 {
 	return mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1,
@@ -314,7 +315,7 @@ static void whoever_does_what_none_of_them_does_is_killed(void **state)
 		ACT(remove_a_file),	   ACT(rename_a_file),
 		ACT(change_a_mode),	   ACT(change_an_owner),
 		ACT(make_a_directory),	   ACT(set_up_a_ring),
-#ifndef __SANITIZE_ADDRESS__
+#ifndef UNDER_SANITIZER
 		ACT(make_a_process),	   ACT(trace_a_process),
 #endif
 	};
@@ -335,7 +336,7 @@ static void what_none_of_them_has_a_use_for_fails(void **state)
 		ACT(write_to_and_read_a_file),
 		ACT(make_a_file),
 		ACT(make_a_file_by_the_new_call),
-#ifndef __SANITIZE_ADDRESS__
+#ifndef UNDER_SANITIZER
 		ACT(end_another_process_by_thread),
 		ACT(end_another_process),
 		ACT(map_what_can_be_written_and_executed),
@@ -356,7 +357,7 @@ static void what_one_of_them_does_the_others_cannot(void **state)
 {
 	static const struct act engines[] = {ACT(listen_to_the_kernel), ACT(listen_to_the_wire),
 					     ACT(watch_files), ACT(follow_a_process)};
-#ifndef __SANITIZE_ADDRESS__
+#ifndef UNDER_SANITIZER
 	static const struct act probers[] = {ACT(make_a_thread)};
 #endif
 
@@ -364,7 +365,7 @@ static void what_one_of_them_does_the_others_cannot(void **state)
 	CHECK_END(&parts[0], engines, 0);
 	CHECK_END(&parts[1], engines, -ENOSYS);
 	CHECK_END(&parts[2], engines, -ENOSYS);
-#ifndef __SANITIZE_ADDRESS__ /* whose runtime makes threads */
+#ifndef UNDER_SANITIZER /* whose runtime makes threads */
 	CHECK_END(&parts[0], probers, -ENOSYS);
 	CHECK_END(&parts[2], probers, -ENOSYS);
 #endif

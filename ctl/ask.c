@@ -32,6 +32,13 @@ void ask_print(FILE *out, const char *text, int indent)
 	}
 }
 
+void ask_complain(const char *why)
+{
+	fputs("tandem: ", stderr);
+	ask_print(stderr, why, 4);
+	fputc('\n', stderr);
+}
+
 const char *ask_text(const json_t *object, const char *key, const char *otherwise)
 {
 	const char *text = json_string_value(json_object_get(object, key));

@@ -47,6 +47,8 @@ const char *ask_name(enum ask_daemon daemon); /* "tandem-agent" */
 
 /* Prints text without what a terminal would obey; each line after the first is indented. */
 void ask_print(FILE *out, const char *text, int indent);
+/* Says it on stderr: why there is no answer. */
+void ask_complain(const char *why);
 /* The string below key, or otherwise. */
 const char *ask_text(const json_t *object, const char *key, const char *otherwise);
 /* The number below key, or -1. */

@@ -53,9 +53,7 @@ int verb_conflicts(const struct verb_args *args)
 		fputc('\n', stdout);
 	}
 	if (r != VERB_OK) {
-		fputs("tandem: ", stderr);
-		ask_print(stderr, why, 4);
-		fputc('\n', stderr);
+		ask_complain(why);
 		json_decref(answer);
 		return r;
 	}

@@ -42,9 +42,7 @@ static int move(const struct verb_args *args, json_t *request, bool maintenance)
 	int r = ask(args, ASK_AGENT, request, ASK_LONG_US, &answer, why);
 
 	if (r != VERB_OK) {
-		fputs("tandem: ", stderr);
-		ask_print(stderr, why, 4);
-		fputc('\n', stderr);
+		ask_complain(why);
 		json_decref(answer);
 		return r;
 	}

@@ -42,9 +42,7 @@ int verb_show(const struct verb_args *args)
 		json_object_set_new(request, "rescued", json_true());
 	r = ask(args, ASK_SYNCD, request, ASK_QUICK_US, &answer, why);
 	if (r != VERB_OK) {
-		fputs("tandem: ", stderr);
-		ask_print(stderr, why, 4);
-		fputc('\n', stderr);
+		ask_complain(why);
 		json_decref(answer);
 		return r;
 	}

@@ -21,9 +21,7 @@ int verb_sync(const struct verb_args *args)
 		json_object_set_new(request, "from", json_string(args->from));
 	r = ask(args, ASK_SYNCD, request, ASK_LONG_US, &answer, why);
 	if (r != VERB_OK) {
-		fputs("tandem: ", stderr);
-		ask_print(stderr, why, 4);
-		fputc('\n', stderr);
+		ask_complain(why);
 		json_decref(answer);
 		return r;
 	}

@@ -13,7 +13,6 @@
 
 #define LINK_PORT_DEFAULT 8427
 #define CONTROL_GROUP_DEFAULT "tandem-admin"
-#define SECOND_US 1000000u
 
 /* "SHA256:" and 32 bytes in base64 without padding: 43 characters, the last of which carries four
  * bits. */

@@ -341,9 +341,10 @@ static bool complained_in(struct proof *p, struct log *log)
  * one from its beginning: which of them nginx writes to just then cannot be known. */
 static bool has_complained(struct proof *p)
 {
-	bool found = complained_in(p, &p->rotated) | complained_in(p, &p->log);
+	bool found = complained_in(p, &p->rotated);
 	struct stat st;
 
+	found |= complained_in(p, &p->log); /* read on, whatever the other says */
 	if (stat(p->error_log, &st) == 0 && S_ISREG(st.st_mode) &&
 	    (p->log.fd < 0 || st.st_ino != p->log.ino)) {
 		int fd = open(p->error_log, O_RDONLY | O_CLOEXEC | O_NONBLOCK);

@@ -24,7 +24,7 @@ HARDENING := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fst
 endif
 
 LIBS      := libnl-3.0 libnl-route-3.0 libconfig sqlite3 jansson libzstd libcap libseccomp \
-	     libmnl libnftnl openssl libcurl
+	     libmd libmnl libnftnl openssl libcurl
 WARNINGS  := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 	     -Wpointer-arith -Wwrite-strings -Wformat=2 -Wvla
 ifeq ($(WERROR),1)

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <openssl/evp.h>
 
 #include "shared/conf.h"
 
@@ -461,6 +462,19 @@ static char *write_file(const char *text)
 	return path;
 }
 
+/* What `sha256sum tandem.conf` says, so that a person can compare it as well. */
+static void the_identity_of_a_file_is_its_sha256(void **state)
+{
+	static const char text[] = HEAD VRRP("");
+	uint8_t hash[32];
+	struct conf *c = parse_good(text, NULL);
+
+	(void)state;
+	assert_int_equal(EVP_Digest(text, strlen(text), hash, NULL, EVP_sha256(), NULL), 1);
+	assert_memory_equal(c->hash, hash, sizeof hash);
+	conf_free(c);
+}
+
 static void a_snapshot_means_the_same_in_both_processes(void **state)
 {
 	struct conf_problems problems = {0};
@@ -622,6 +636,7 @@ int main(void)
 		cmocka_unit_test(a_zero_byte_and_a_file_too_large_are_refused),
 		cmocka_unit_test(the_password_is_in_no_message),
 		cmocka_unit_test(problems_past_the_ceiling_are_counted),
+		cmocka_unit_test(the_identity_of_a_file_is_its_sha256),
 		cmocka_unit_test(a_snapshot_means_the_same_in_both_processes),
 		cmocka_unit_test(a_memory_file_that_is_not_sealed_is_refused),
 		cmocka_unit_test(a_file_that_cannot_be_used_is_named_with_its_cure),

@@ -73,8 +73,10 @@
 /* Announcements 20, 50 and 200 ms after a contention was won, and once more after
  * garp_lower_prio_delay. */
 #define VRRP_CONTENTION_ANNOUNCES 4
-/* So often at most, whatever the delay. */
+/* Two such series within so long at most, whatever the delay. */
 #define VRRP_CONTENTION_GAP_US 1000000
+/* Who took over for silence and hears that somebody held all along says so often that he did. */
+#define VRRP_YIELD_ADVERTS 3
 
 enum vrrp_state {
 	VRRP_INIT,
@@ -336,6 +338,7 @@ struct vrrp_fsm {
 	uint64_t announce_us;	    /* next announcement: second, or refresh */
 	bool announced_once;	    /* and not yet a second time */
 	uint64_t contend_from_us;   /* when the contention was seen whose announcements are due */
+	uint64_t contend_before_us; /* and the one before it */
 	int contend_step;	    /* next of them; VRRP_CONTENTION_ANNOUNCES: none */
 	uint64_t contend_last_us;   /* last advert of a lower-priority master */
 	uint64_t put_back_us;	    /* lost addresses wait until then */

@@ -188,10 +188,11 @@ static void master_maintenance(struct vrrp_fsm *fsm, const struct vrrp_event *ev
 /* The announcements that follow a contention; A9 bounds them. */
 static void begin_series(struct vrrp_fsm *fsm)
 {
-	if (fsm->contend_from_us &&
-	    fsm->now_us < later(fsm->contend_from_us, VRRP_CONTENTION_GAP_US))
+	if (fsm->contend_before_us &&
+	    fsm->now_us < later(fsm->contend_before_us, VRRP_CONTENTION_GAP_US))
 		return;
 	fsm->contend_step = 0;
+	fsm->contend_before_us = fsm->contend_from_us;
 	fsm->contend_from_us = fsm->now_us;
 }
 
@@ -203,8 +204,9 @@ static void win_contention(struct vrrp_fsm *fsm, struct vrrp_actions *out)
 	const uint64_t quiet_us = max_us(3 * fsm->conf.advert_int_us, 2000000);
 	const bool took_it =
 		fsm->cause == VRRP_CAUSE_PREEMPT || fsm->cause == VRRP_CAUSE_SICK_HOLDER;
-	const bool first =
-		fsm->contend_last_us == 0 || fsm->now_us - fsm->contend_last_us > quiet_us;
+	const uint64_t silent_us =
+		fsm->contend_last_us ? fsm->now_us - fsm->contend_last_us : VRRP_NEVER_US;
+	const bool first = silent_us > quiet_us;
 
 	/* The last word of the one that it was taken from is no contention. */
 	if (first && !(took_it && fsm->now_us - fsm->since_us < fsm->conf.advert_int_us)) {
@@ -212,8 +214,10 @@ static void win_contention(struct vrrp_fsm *fsm, struct vrrp_actions *out)
 		fsm->stats.contentions++;
 	}
 	fsm->contend_last_us = fsm->now_us;
-	/* What is left of the series of an earlier one must not keep this one waiting. */
-	if (first || vrrp_fsm_contend_deadline_us(fsm) == VRRP_NEVER_US)
+	/* What is left of the series of an earlier one must not keep this one waiting: who left out
+	 * an advert or two has probably yielded meanwhile, and taken over once more. */
+	if (silent_us > 2 * fsm->conf.advert_int_us ||
+	    vrrp_fsm_contend_deadline_us(fsm) == VRRP_NEVER_US)
 		begin_series(fsm);
 }
 
@@ -274,11 +278,12 @@ static void master_hears(struct vrrp_fsm *fsm, const struct vrrp_event *ev,
 		return;
 	}
 	/* It was silence that made us master, so who is heard now may have held all along, and half
-	 * of the neighbours know our hardware address. It never heard of us: told once, it
+	 * of the neighbours know our hardware address. It may never have heard of us: told, it
 	 * announces (see win_contention). Without that a client missed the address for 8 s after a
-	 * split. */
+	 * split; and where adverts get lost, so may the one that tells it. */
 	if (fsm->cause == VRRP_CAUSE_MASTER_DOWN && cause != VRRP_CAUSE_MUTE && !resigned(fsm))
-		vrrp_fsm_send(fsm, out, fsm->priority);
+		for (int i = 0; i < VRRP_YIELD_ADVERTS; i++)
+			vrrp_fsm_send(fsm, out, fsm->priority);
 	vrrp_fsm_become_backup(fsm, out, cause, node,
 			       later(arrival_us, patience_us(fsm, fsm->conf.advert_int_us)));
 	vrrp_fsm_judge_master(fsm, node, arrival_us, fsm->now_us);

@@ -14,7 +14,7 @@
 
 #include "agent/vrrp_fsm.h"
 
-#define ORACLE_RING 8
+#define ORACLE_RING 10
 
 struct oracle_peer {
 	uint64_t arrival_us; /* of its last advert; 0: none */

@@ -355,7 +355,7 @@ static void who_yields_waits_three_intervals_for_the_other(void **state)
 	configure_three();
 	now_us = become_master() + 10000;
 	hear_at(1, 110, now_us, now_us + 500);
-	expect_did("S100 R TBACKUP/higher-priority");
+	expect_did("S100 S100 S100 R TBACKUP/higher-priority");
 	expect_deadline(now_us + 3 * SECOND + 156 * SECOND / 256);
 	/* Nor less if that one goes faster than we do. */
 	now_us = become_master() + 10000;

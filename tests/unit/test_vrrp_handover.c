@@ -305,7 +305,7 @@ static void maintenance_takes_what_nobody_else_holds(void **state)
 	expect_did("S1 H A TMASTER/master-down");
 	/* Whoever comes is better. */
 	hear(2, 80, now_us + 1000);
-	expect_did("S1 R TBACKUP/higher-priority");
+	expect_did("S1 S1 S1 R TBACKUP/higher-priority");
 }
 
 static void maintenance_with_nobody_there_keeps_the_addresses_at_the_lowest_rank(void **state)

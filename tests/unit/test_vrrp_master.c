@@ -56,7 +56,7 @@ static void master_yields_to_a_higher_priority(void **state)
 	conf.nodes[1].priority = 120;
 	now_us = become_master();
 	hear(1, 120, now_us + 100000);
-	expect_did("S100 R TBACKUP/higher-priority");
+	expect_did("S100 S100 S100 R TBACKUP/higher-priority");
 	expect_deadline(now_us + 100000 + 3609375);
 	assert_int_equal(vrrp_fsm_master(&fsm), 1);
 }
@@ -89,7 +89,7 @@ static void master_yields_to_an_equal_priority_with_a_higher_address_only(void *
 	conf.nodes[1].priority = 100;
 	now_us = become_master();
 	hear(1, 100, now_us + 100000);
-	expect_did("S100 R TBACKUP/higher-address");
+	expect_did("S100 S100 S100 R TBACKUP/higher-address");
 
 	configure_three();
 	conf.self = 1;
@@ -212,13 +212,25 @@ static void a_new_contention_does_not_wait_for_the_last_one_to_be_through(void *
 	expect_did("!3 S100");
 	assert_string_equal(announced_until(now_us, now_us + 200 * SECOND),
 			    "c20000 c50000 c200000 c100000000");
-	/* One that goes on is the same one; and a short series is not begun twice in a second. */
+	/* Nor does one for which the other took over once more: it was silent for two intervals. */
+	now_us = fsm.now_us + 10 * SECOND;
+	keep_on(now_us);
+	hear(1, 90, now_us);
+	keep_on(now_us + 2 * SECOND);
+	hear(1, 90, now_us + 2 * SECOND);
+	assert_string_equal(announced_until(now_us, now_us + 4 * SECOND), "");
+	hear(1, 90, now_us + 4 * SECOND + 1);
+	assert_string_equal(announced_until(now_us, now_us + 5 * SECOND),
+			    "c4020001 c4050001 c4200001");
+	/* One that goes on is the same one; and of short series two are begun within a second. */
 	conf.garp_lower_prio_delay_us = 0;
 	step((struct vrrp_event){.type = VRRP_EV_CONF, .u.conf.conf = &conf}, fsm.now_us);
 	now_us = fsm.now_us + SECOND;
 	keep_on(now_us);
 	hear(1, 90, now_us);
-	keep_on(now_us + 999999);
+	keep_on(now_us + 400000);
+	hear(1, 90, now_us + 400000);
+	assert_string_equal(announced_until(now_us, now_us + 999999), "c420000 c450000 c600000");
 	hear(1, 90, now_us + 999999);
 	assert_string_equal(announced_until(now_us, now_us + 999999), "");
 	hear(1, 90, now_us + SECOND);

@@ -197,4 +197,4 @@ include packaging/install.mk packaging/fuzz.mk
 clean:
 	$(Q)rm -rf '$(B)'
 
--include $(shell find $(B) -name '*.d' 2>/dev/null)
+-include $(shell find $(B) -path $(B)/debian-13 -prune -o -name '*.d' -type f -print 2>/dev/null)

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 
 #define PATIENCE_US 3000000u /* then a person wants to know what is waited for */
 
@@ -64,19 +63,13 @@ static void on_progress(void *ctx, const json_t *object)
 	fputc('\n', stderr);
 }
 
-static uint64_t now_us(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000u + (uint64_t)ts.tv_nsec / 1000u;
-}
-
 void ask_begin(const struct verb_args *args, enum ask_daemon daemon, json_t *request,
 	       unsigned long timeout_us, const char *aside, struct asking *ret_asking)
 {
-	*ret_asking = (struct asking){
-		.daemon = daemon, .aside = aside, .began_us = now_us(), .timeout_us = timeout_us};
+	*ret_asking = (struct asking){.daemon = daemon,
+				      .aside = aside,
+				      .began_us = loop_clock_us(),
+				      .timeout_us = timeout_us};
 	snprintf(ret_asking->path, sizeof ret_asking->path, "%s/%s.sock", args->run_dir,
 		 daemon == ASK_AGENT ? "agent" : "syncd");
 	ret_asking->error = ctl_ask(ret_asking->path, request, timeout_us, &ret_asking->question);
@@ -85,7 +78,7 @@ void ask_begin(const struct verb_args *args, enum ask_daemon daemon, json_t *req
 /* What is left of after_us since it was asked. */
 static uint64_t left_us(const struct asking *asking, uint64_t after_us)
 {
-	const uint64_t end_us = asking->began_us + after_us, now = now_us();
+	const uint64_t end_us = asking->began_us + after_us, now = loop_clock_us();
 
 	return end_us > now ? end_us - now : 0;
 }

@@ -74,19 +74,11 @@ json_t *ctl_text(const char *text, size_t size)
 	return string;
 }
 
-static uint64_t now_us(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000u + (uint64_t)ts.tv_nsec / 1000u;
-}
-
 /* Waits for fd until deadline_us. */
 static int wait_for(int fd, short events, uint64_t deadline_us)
 {
 	for (;;) {
-		uint64_t now = now_us();
+		uint64_t now = loop_clock_us();
 		struct pollfd poll_fd = {.fd = fd, .events = events};
 		int n;
 
@@ -116,7 +108,7 @@ static int connect_to(const char *path, uint64_t deadline_us, int *ret_fd)
 			continue;
 		r = -errno;
 		/* A full backlog; poll(2) cannot wait for room in it. */
-		if (r == -EAGAIN && now_us() < deadline_us) {
+		if (r == -EAGAIN && loop_clock_us() < deadline_us) {
 			nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
 			continue;
 		}
@@ -208,7 +200,7 @@ struct ctl_question {
 int ctl_ask(const char *socket_path, json_t *request, uint64_t timeout_us,
 	    struct ctl_question **ret_question)
 {
-	const uint64_t deadline_us = now_us() + timeout_us;
+	const uint64_t deadline_us = loop_clock_us() + timeout_us;
 	struct ctl_question *question;
 	char *text = json_dumps(request, JSON_COMPACT);
 	int r = -ENOMEM;
@@ -242,7 +234,7 @@ int ctl_await(struct ctl_question *question, uint64_t timeout_us, ctl_progress_f
 	for (;;) {
 		char *line = NULL;
 		json_t *object;
-		int r = read_line(&question->reader, now_us() + timeout_us, &line);
+		int r = read_line(&question->reader, loop_clock_us() + timeout_us, &line);
 
 		if (r < 0)
 			return r;

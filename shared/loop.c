@@ -97,7 +97,7 @@ struct loop {
 	int quit_status;
 };
 
-static uint64_t clock_us(void)
+uint64_t loop_clock_us(void)
 {
 	struct timespec ts;
 
@@ -243,7 +243,7 @@ int loop_new(struct loop **ret_loop)
 	r = watch(loop, loop->timer_fd, EPOLLIN, &loop->timer_source);
 	if (r < 0)
 		goto fail;
-	loop->now_us = clock_us();
+	loop->now_us = loop_clock_us();
 	*ret_loop = loop;
 	return 0;
 fail:
@@ -276,7 +276,7 @@ uint64_t loop_now_us(const struct loop *loop)
 
 uint64_t loop_refresh_us(struct loop *loop)
 {
-	loop->now_us = clock_us();
+	loop->now_us = loop_clock_us();
 	return loop->now_us;
 }
 
@@ -589,7 +589,7 @@ static int run_turn(struct loop *loop, uint64_t wait_until_us)
 			   deadline_us > loop->now_us ? -1 : 0);
 	if (count < 0 && errno != EINTR)
 		return -errno;
-	loop->now_us = clock_us();
+	loop->now_us = loop_clock_us();
 	loop->in_turn = true;
 	/* Descriptors before timers: what has already arrived may move a deadline that has passed
 	 * while this process was not running. */

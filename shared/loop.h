@@ -43,6 +43,8 @@ struct loop *loop_free(struct loop *loop); /* NULL is fine; returns NULL */
 
 /* Monotonic microseconds of this turn. */
 uint64_t loop_now_us(const struct loop *loop);
+/* The clock itself, for who has no loop. */
+uint64_t loop_clock_us(void);
 /* Reads the clock again within a turn: for work that takes long, such as a scan. */
 uint64_t loop_refresh_us(struct loop *loop);
 

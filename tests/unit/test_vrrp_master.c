@@ -599,15 +599,20 @@ static void a_master_that_recovers_while_resigned_says_so_at_once(void **state)
 	assert_int_equal(fsm.stats.resignations, 1);
 }
 
+static void configure_a_peer_of_unknown_priority(void)
+{
+	configure_three();
+	conf.nopreempt = true;
+	conf.nodes[1] = (struct vrrp_node){
+		.address = conf.nodes[1].address, .priority = 254, .foreign = true, .unsaid = true};
+}
+
 static void a_peer_of_unknown_priority_is_the_quickest_and_is_never_sick(void **state)
 {
 	uint64_t now_us;
 
 	(void)state;
-	configure_three();
-	conf.nopreempt = true;
-	conf.nodes[1] = (struct vrrp_node){
-		.address = conf.nodes[1].address, .priority = 254, .foreign = true, .unsaid = true};
+	configure_a_peer_of_unknown_priority();
 	vrrp_fsm_init(&fsm, &conf);
 	assert_true(vrrp_fsm_others_wait_us(&fsm) == 3 * SECOND + 7812);
 	/* As a holder it is protected, however low it is. */
@@ -638,10 +643,7 @@ static void nobody_resigns_towards_a_peer_of_unknown_priority_that_was_never_hea
 	uint64_t now_us;
 
 	(void)state;
-	configure_three();
-	conf.nopreempt = true;
-	conf.nodes[1] = (struct vrrp_node){
-		.address = conf.nodes[1].address, .priority = 254, .foreign = true, .unsaid = true};
+	configure_a_peer_of_unknown_priority();
 	now_us = become_master() + 100000;
 	health_is(80, false, now_us);
 	expect_did("S80");
